@@ -1,0 +1,25 @@
+"""MedFuncta in the browser: which pages there are, and what every one of them has around it."""
+
+from pathlib import Path
+
+import streamlit as st
+
+ROOT = Path(__file__).parent
+ASSETS = ROOT / "assets"
+
+st.set_page_config(
+    page_title="MedFuncta",
+    page_icon=str(ASSETS / "logo-icon.svg"),
+    layout="wide",
+    initial_sidebar_state=264,
+    menu_items={"About": "MedFuncta: medical signals as neural fields. A research tool, not for diagnosis."},
+)
+st.logo(str(ASSETS / "logo.svg"), size="large", icon_image=str(ASSETS / "logo-icon.svg"))
+st.html(ASSETS / "app.css")
+
+pages = {
+    "Explore": [st.Page("pages/fit.py", title="Fit", icon=":material/ssid_chart:", default=True)],
+    "Learn": [],
+    "Measure": [],
+}
+st.navigation({group: entries for group, entries in pages.items() if entries}).run()

@@ -1,0 +1,54 @@
+"""Files that exist whole or not at all: written under a temporary name, flushed to the disk, renamed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from medfuncta_core.errors import CheckpointError
+
+
+def write_atomically(path: Path, content: bytes) -> Path:
+    """Replace `path` by `content` so that a reader, or a crash, only ever meets the old file or the new one.
+
+    Args:
+        path: Where to write; missing parent directories are made.
+        content: The whole file.
+
+    Returns:
+        `path`.
+
+    Raises:
+        CheckpointError: when the place cannot be written; an older file is then still there.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # mkstemp's 0600 would hide a shared checkpoint from other users
+        temporary.replace(path)
+        _flush_directory(path.parent)
+    except OSError as error:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink()
+        reason = error.strerror or str(error)
+        raise CheckpointError(f"{path}: cannot be written ({reason}); choose another place or free some space") from error
+    return path
+
+
+def _flush_directory(directory: Path) -> None:
+    """A rename is only safe from a power cut once its directory is flushed; systems that cannot do that are left alone."""
+    with suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,155 @@
+"""`CARD.md`: what a person should know before using a checkpoint, written from its configuration alone."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import PurePath
+
+from pydantic import BaseModel
+
+from medfuncta_core.config import PRESETS, CheckpointConfig, FieldConfig, Metrics
+
+_USE = """## Intended use
+Research on representations of medical signals: fitting, storing, comparing, interpolating and decoding signals like those it was
+trained on. **Not for diagnosis** or any other clinical decision: a reconstruction can smooth away, move or invent what a
+clinician looks for, and nothing here was validated for patients. Signals from other devices, populations or modalities fit worse;
+look at the PSNR and the error of each fit."""
+
+
+def make_card(config: CheckpointConfig) -> str:
+    """The card of a checkpoint: data, licence, field, recipe, metrics, and the commands that make both again.
+
+    Args:
+        config: `config.json` as it is stored.
+
+    Returns:
+        Markdown, ending in a newline.
+    """
+    parts = [
+        f"# {config.name}",
+        _describe(config),
+        _describe_data(config),
+        _describe_recipe(config),
+        _describe_metrics(config),
+        _USE,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def retrain_command(config: CheckpointConfig) -> str | None:
+    """The one command that trains these weights again; None for imported weights, which have no recipe here.
+
+    The preset that differs least is named, and what differs is set.
+    """
+    if config.meta is None:
+        return None
+
+    def changes(name: str) -> list[str]:
+        preset, meta = PRESETS[name], config.meta
+        groups = (("field", preset.field, config.field), ("meta", preset.meta, meta), ("fit", preset.fit, config.fit))
+        return [change for group, before, after in groups if after is not None for change in _differences(group, before, after)]
+
+    candidates = [name for name, preset in PRESETS.items() if preset.field.coord_dim == config.field.coord_dim]
+    name = min(candidates, key=lambda candidate: len(changes(candidate)))
+    command = f"python -m medfuncta_core train --preset {name} --data {_data_argument(config)} --out runs/{config.name}"
+    if config.signal is not None and config.signal.shape != PRESETS[name].shape:
+        command += f" --shape {','.join(map(str, config.signal.shape))}"
+    if config.licence:
+        command += f" --licence {shlex.quote(config.licence)}"
+    return command + "".join(f" --set {change}" for change in changes(name))
+
+
+def evaluate_command(config: CheckpointConfig, metrics: Metrics) -> str:
+    """The command that prints a row of the card's table."""
+    return (
+        f"python -m medfuncta_core evaluate checkpoints/{config.name} --data {_data_argument(config)} --split {metrics.split} "
+        f"--limit {metrics.n} --fit-steps {metrics.fit_steps} --json"
+    )
+
+
+def _describe(config: CheckpointConfig) -> str:
+    field, signal = config.field, config.signal
+    if signal is None:
+        subject = f"signals of {field.coord_dim} {'axis' if field.coord_dim == 1 else 'axes'} and {field.channels} channel(s)"
+    else:
+        subject = f"{signal.kind} signals of {' x '.join(map(str, signal.shape))} points and {signal.channels} channel(s)"
+    prepared = "" if signal is None else f"\nNormalisation of files to [0, 1]: {signal.normalisation}{_limits(signal.limits)}."
+    switches = [name for name in ("residual", "modulate_first", "modulate_scale") if getattr(field, name)]
+    return (
+        f"The shared network of a modulated neural field for {subject}; "
+        f"one latent of {field.latent_dim} numbers is one signal.{prepared}\n"
+        f"Weights: {field.parameter_count:,} parameters, {field.depth} layers of width {field.width}, {_omegas(field)}"
+        f"{', with ' + ', '.join(switches) if switches else ''}.\n"
+        f"Licence of the weights: {config.licence or 'not stated'}."
+    )
+
+
+def _limits(limits: tuple[float, float] | None) -> str:
+    return "" if limits is None else f" (limits {limits[0]:g} and {limits[1]:g})"
+
+
+def _omegas(field: FieldConfig) -> str:
+    omegas = field.omegas
+    return f"omega {omegas[0]:g} to {omegas[-1]:g}"
+
+
+def _describe_data(config: CheckpointConfig) -> str:
+    data = config.data
+    if data is None:
+        return "## Data\nNot stated by the files it was imported from." if config.origin == "imported" else "## Data\nNot stated."
+    rows = [f"- data set: {data.name}"]
+    rows += [f"- training signals: {data.train_signals:,}"] if data.train_signals else []
+    rows += [f"- classes: {', '.join(data.class_names)}"] if data.class_names else []
+    rows += [f"- licence: {data.licence}"] if data.licence else []
+    rows += [f"- SHA-256: `{data.sha256}`"] if data.sha256 else []
+    return "## Data\n" + "\n".join(rows)
+
+
+def _describe_recipe(config: CheckpointConfig) -> str:
+    meta = config.meta
+    if meta is None:
+        return "## Recipe\nImported from files of the published implementation; how they were trained is not recorded in them."
+    averaged = f", weights averaged ({meta.average_decay:g})" if meta.average_decay else ""
+    inner = f"{meta.inner_steps} inner steps at rate {meta.inner_lr:g} on {meta.selection_ratio:.0%} of the points"
+    return (
+        f"## Recipe\n{config.step:,} meta steps of {meta.batch_size} signals, {inner}; "
+        f"AdamW at {meta.outer_lr:g} with cosine decay{averaged}; seed {meta.seed}.\n"
+        f"Train it again; the best weights are then in `runs/{config.name}/checkpoint/best`:\n\n    {retrain_command(config)}"
+    )
+
+
+def _describe_metrics(config: CheckpointConfig) -> str:
+    if not config.metrics:
+        return "## Metrics\nNot measured yet: `evaluate` with `--update-card` writes them here."
+    rows = ["| split | signals | fit steps | PSNR (dB) | SSIM | LPIPS | MSE |", "|---|---|---|---|---|---|---|"]
+    for m in config.metrics:
+        measured = f"{m.psnr:.2f} | {_number(m.ssim, '.4f')} | {_number(m.lpips, '.4f')} | {m.mse:.3e}"
+        rows.append(f"| {m.split} | {m.n:,} | {m.fit_steps} | {measured} |")
+    commands = "\n".join(f"    {evaluate_command(config, metrics)}" for metrics in config.metrics)
+    return (
+        "## Metrics\nMeans over signals, on reconstructions clamped to [0, 1].\n\n"
+        + "\n".join(rows)
+        + f"\n\nMeasure them again (the first N signals of the split, in the file's order):\n\n{commands}"
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _data_argument(config: CheckpointConfig) -> str:
+    """What `--data` was; an absolute path means nothing on another machine, so only its name is kept."""
+    if config.data is None:
+        return "DATA"
+    source = config.data.source or config.data.name
+    return shlex.quote(PurePath(source).name if PurePath(source).is_absolute() else source)
+
+
+def _differences(group: str, preset: BaseModel, actual: BaseModel) -> list[str]:
+    """`group.key=value` for every setting that differs; `none` unsets an optional one."""
+    before, after = preset.model_dump(), actual.model_dump(exclude={"channels"})  # channels come from the data
+    return [f"{group}.{key}={_literal(value)}" for key, value in after.items() if before[key] != value]
+
+
+def _literal(value: object) -> str:
+    return {None: "none", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)

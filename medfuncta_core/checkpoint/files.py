@@ -1,0 +1,226 @@
+"""A checkpoint is a directory: `config.json` (everything but the weights), `model.safetensors`, `CARD.md` for people.
+
+The weights' header repeats the architecture and the step, so that files of two different checkpoints are never mistaken for one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from medfuncta_core.checkpoint.atomic import write_atomically
+from medfuncta_core.checkpoint.cards import make_card
+from medfuncta_core.config import CheckpointConfig, FieldConfig, Metrics
+from medfuncta_core.errors import CheckpointError, ConfigError
+from medfuncta_core.fields import ModulatedSIREN
+
+CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "CARD.md"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A field ready to be fitted and decoded, and what is known about it.
+
+    Args:
+        field: In evaluation mode, on its device, without gradients for its parameters.
+        config: Architecture, expected signal, recipe, data, metrics.
+        path: Its directory; None when it never was on a disk.
+    """
+
+    field: ModulatedSIREN
+    config: CheckpointConfig
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class CheckpointSummary:
+    """What `list_checkpoints` finds: a directory and its configuration, without the weights."""
+
+    path: Path
+    config: CheckpointConfig
+
+
+def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
+    """Read a checkpoint directory; nothing in it can run code.
+
+    Args:
+        path: The directory with `config.json` and `model.safetensors`.
+        device: Where the weights go.
+
+    Raises:
+        CheckpointError: when files are missing, truncated, corrupt, of another format or of another field than
+            `config.json` says, or when weights are not finite float32.
+    """
+    directory = Path(path)
+    config = read_config(directory)
+    file = directory / WEIGHTS_FILE
+    weights = _read_weights(file, config.field)
+    with torch.device("meta"):  # no memory and no random draws for initial weights that are replaced at once
+        field = ModulatedSIREN(config.field)
+    _check_weights(file, weights, {name: tuple(value.shape) for name, value in field.state_dict().items()})
+    field.load_state_dict(weights, assign=True)
+    return Checkpoint(freeze(field, device), config, directory)
+
+
+def save_checkpoint(directory: str | Path, field: ModulatedSIREN, config: CheckpointConfig, card: str | None = None) -> Path:
+    """Write a checkpoint; other files of the directory stay.
+
+    Each file is replaced whole, the weights first and `config.json` last, so an interrupted first save is no checkpoint yet.
+
+    Args:
+        directory: Made when missing.
+        field: Its weights are stored as float32.
+        config: Its `field` must be the field's own.
+        card: Text of `CARD.md`; generated from `config` when None.
+
+    Returns:
+        The directory.
+
+    Raises:
+        CheckpointError: when weights are not finite, `config` describes another field, or the place cannot be written.
+    """
+    directory = Path(directory)
+    if field.config != config.field:
+        raise CheckpointError(
+            f"{directory}: the configuration describes another field than the one to be saved; pass the field's own"
+        )
+    weights = {name: value.detach().to("cpu", torch.float32).contiguous() for name, value in field.state_dict().items()}
+    broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise CheckpointError(f"{directory}: {broken[0]} contains NaN or infinite values; save an earlier state")
+    header = {"format": "medfuncta", "field": config.field.model_dump_json(), "step": str(config.step)}
+    write_atomically(directory / WEIGHTS_FILE, save(weights, metadata=header))
+    _write_description(directory, config, card)
+    return directory
+
+
+def update_metrics(directory: str | Path, metrics: Metrics) -> CheckpointConfig:
+    """Put measured metrics into `config.json`, in place of older ones of the same split, and write `CARD.md` anew.
+
+    Raises:
+        CheckpointError: when the directory is no checkpoint or cannot be written.
+    """
+    config = read_config(directory)
+    kept = tuple(known for known in config.metrics if (known.split, known.fit_steps) != (metrics.split, metrics.fit_steps))
+    config = config.model_copy(update={"metrics": (*kept, metrics)})
+    _write_description(Path(directory), config, None)
+    return config
+
+
+def read_config(path: str | Path) -> CheckpointConfig:
+    """`config.json` of a checkpoint directory, checked.
+
+    Raises:
+        CheckpointError: when it is missing, not JSON, of another format version, or holds impossible values.
+    """
+    directory = Path(path)
+    file = directory / CONFIG_FILE
+    if not file.is_file():
+        raise CheckpointError(_explain_missing(directory))
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file}: not readable as JSON; restore it from where the checkpoint came from") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{file}: not a checkpoint's configuration; restore it from where the checkpoint came from")
+    if values.get("format_version", 1) != 1:
+        raise CheckpointError(
+            f"{file}: format version {values['format_version']!r}, this library reads version 1; update the library"
+        )
+    try:
+        return CheckpointConfig.parse(values, str(file))
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def list_checkpoints(root: str | Path) -> list[CheckpointSummary]:
+    """The checkpoints in the directories of `root`, by name; only their configurations are read.
+
+    Directories without both files, or with a broken configuration, are left out: `load_checkpoint` says what is wrong with one.
+    """
+    found: list[CheckpointSummary] = []
+    for directory in sorted(Path(root).glob("*/")):
+        if (directory / CONFIG_FILE).is_file() and (directory / WEIGHTS_FILE).is_file():
+            try:
+                found.append(CheckpointSummary(directory, read_config(directory)))
+            except CheckpointError:
+                continue
+    return found
+
+
+def freeze(field: ModulatedSIREN, device: str | torch.device = "cpu") -> ModulatedSIREN:
+    """The field in evaluation mode on `device`, its parameters without gradients: safe to share between users."""
+    return field.to(device).eval().requires_grad_(False)
+
+
+def _write_description(directory: Path, config: CheckpointConfig, card: str | None) -> None:
+    write_atomically(directory / CARD_FILE, (card if card is not None else make_card(config)).encode())
+    write_atomically(directory / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
+
+
+def _read_weights(file: Path, config: FieldConfig) -> dict[str, torch.Tensor]:
+    """Tensors of the file; at least as many numbers as the field has, so that building it cannot outgrow the file."""
+    if not file.is_file():
+        raise CheckpointError(f"{file}: missing; a checkpoint is a directory with {CONFIG_FILE} and {WEIGHTS_FILE}")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            header: dict[str, str] = opened.metadata() or {}
+            weights = {name: opened.get_tensor(name) for name in opened.keys()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{file}: truncated or not a safetensors file; copy it again from where it came from") from error
+    _check_header(file, header, config)
+    count = sum(value.numel() for value in weights.values())
+    if count < config.parameter_count:
+        raise CheckpointError(
+            f"{file}: holds {count:,} numbers, the field of {CONFIG_FILE} has {config.parameter_count:,}; "
+            "use files of one checkpoint"
+        )
+    return weights
+
+
+def _check_weights(file: Path, weights: dict[str, torch.Tensor], expected: dict[str, tuple[int, ...]]) -> None:
+    wrong = [name for name in sorted(expected.keys() | weights.keys()) if name not in expected or name not in weights]
+    if wrong:
+        state = "is missing" if wrong[0] in expected else "does not belong there"
+        raise CheckpointError(f"{file}: weight {wrong[0]} {state}; the file and {CONFIG_FILE} are of different fields")
+    for name, value in weights.items():
+        if tuple(value.shape) != expected[name]:
+            raise CheckpointError(
+                f"{file}: {name} has shape {tuple(value.shape)}, {CONFIG_FILE} asks for {expected[name]}; "
+                "use files of one checkpoint"
+            )
+        if value.dtype != torch.float32:
+            raise CheckpointError(f"{file}: {name} is {str(value.dtype).removeprefix('torch.')}; weights are stored as float32")
+        if not torch.isfinite(value).all():
+            raise CheckpointError(f"{file}: {name} contains NaN or infinite values; use an earlier checkpoint")
+
+
+def _check_header(file: Path, header: dict[str, str], config: FieldConfig) -> None:
+    if "field" not in header:  # written by other hands; shapes are checked all the same
+        return
+    try:
+        stored: dict[str, Any] = json.loads(header["field"])
+        same = FieldConfig.parse(stored, str(file)) == config
+    except (ValueError, ConfigError):
+        same = False
+    if not same:
+        raise CheckpointError(f"{file}: its header describes another field than {CONFIG_FILE}; use files of one checkpoint")
+
+
+def _explain_missing(directory: Path) -> str:
+    """One line for a path that is no checkpoint: what it is instead, and what would do."""
+    if directory.is_file():
+        if directory.suffix in (".pt", ".model", ".pth"):
+            return f"{directory}: a PyTorch file; bring it into a checkpoint with the import-official command first"
+        return f"{directory}: a file; give the checkpoint's directory, which holds {CONFIG_FILE} and {WEIGHTS_FILE}"
+    if directory.is_dir():
+        return f"{directory}: no {CONFIG_FILE} in it; a checkpoint is a directory with {CONFIG_FILE} and {WEIGHTS_FILE}"
+    neighbours = [summary.path.name for summary in list_checkpoints(directory.parent)]
+    hint = f"{directory.parent} has {', '.join(neighbours)}" if neighbours else "check the path"
+    return f"{directory}: no such checkpoint; {hint}"

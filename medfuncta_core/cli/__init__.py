@@ -1,0 +1,8 @@
+"""The command line: arguments in, one core call, JSON or a few lines out. Torch is imported only by commands that need it."""
+
+import medfuncta_core.cli.fitting
+import medfuncta_core.cli.importing
+import medfuncta_core.cli.training  # noqa: F401  (each module adds its commands to the app)
+from medfuncta_core.cli.app import app
+
+__all__ = ["app"]

@@ -1,0 +1,114 @@
+"""Fitting whole splits in batches of bounded memory: what `evaluate` averages and `gallery` keeps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from medfuncta_core import metrics
+from medfuncta_core.config import FieldConfig, Metrics
+from medfuncta_core.errors import CheckpointError
+from medfuncta_core.fitting import Fitter
+from medfuncta_core.signals import DataSet
+
+ACTIVATION_BUDGET = 2**25
+"""Hidden activations of a batch that is fitted together: 128 MiB in float32, a few times that with their gradients."""
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRows:
+    """Fits of b signals of a data set, without their reconstructions.
+
+    Args:
+        rows: `(b,)`, their places in the split.
+        latents: float32 `(b, p)`.
+        mse, psnr, ssim: `(b,)` each, psnr in dB.
+        lpips: `(b,)`, or None where it is not defined or its weights are not there.
+    """
+
+    rows: np.ndarray
+    latents: np.ndarray
+    mse: np.ndarray
+    psnr: np.ndarray
+    ssim: np.ndarray
+    lpips: np.ndarray | None
+
+
+def choose_batch_size(field: FieldConfig, shape: Sequence[int]) -> int:
+    """How many signals of a shape to fit together, at least 1, so that memory does not grow with the data set or the shape."""
+    return max(1, min(256, ACTIVATION_BUDGET // (math.prod(shape) * field.width * field.depth)))
+
+
+def fit_rows(fitter: Fitter, data: DataSet, rows: np.ndarray, batch_size: int | None) -> Iterator[FittedRows]:
+    """Fit some signals of a data set, a batch at a time.
+
+    Args:
+        fitter: With the field and fit settings.
+        data: Signals of the field's axes and channels.
+        rows: Which of them, `(n,)`.
+        batch_size: Signals at a time; chosen from the memory they need when None.
+
+    Yields:
+        The batches in order; every row is in exactly one.
+
+    Raises:
+        CheckpointError: when the data set's signals are of another kind than the field's.
+    """
+    config = fitter.field.config
+    if (len(data.shape), data.channels) != (config.coord_dim, config.channels):
+        raise CheckpointError(
+            f"{data.name} has signals of shape {data.shape} and {data.channels} channels, this checkpoint fits "
+            f"{config.coord_dim} axes and {config.channels} channels; choose a checkpoint of its kind"
+        )
+    size = batch_size or choose_batch_size(config, data.shape)
+    for start in range(0, len(rows), size):
+        chosen = rows[start : start + size]
+        values = torch.from_numpy(data.batch(chosen))
+        fits = fitter.fit_batch(values)
+        perceptual = metrics.lpips(fits.reconstructions, values)
+        columns = [column.numpy() for column in (fits.latents, fits.mse, fits.psnr, fits.ssim)]
+        yield FittedRows(chosen, *columns, lpips=None if perceptual is None else perceptual.numpy())
+
+
+def average(batches: Iterable[FittedRows], split: str, fit_steps: int) -> Metrics:
+    """Means over all signals of the batches, each signal weighing the same; latents are not kept.
+
+    Args:
+        batches: Drained one by one.
+        split: Where the signals are from.
+        fit_steps: H behind the fits.
+    """
+    columns: dict[str, list[np.ndarray | None]] = {"mse": [], "psnr": [], "ssim": [], "lpips": []}
+    for batch in batches:
+        for name, column in columns.items():
+            column.append(getattr(batch, name))
+    means = {name: _mean(column) for name, column in columns.items()}
+    n = sum(len(column) for column in columns["mse"] if column is not None)
+    return Metrics.parse({"split": split, "n": n, "fit_steps": fit_steps} | means, f"metrics of {split}")
+
+
+def _mean(columns: list[np.ndarray | None]) -> float | None:
+    known = [column for column in columns if column is not None]
+    return float(np.concatenate(known).mean(dtype=np.float64)) if len(known) == len(columns) else None
+
+
+def choose_rows(labels: np.ndarray | None, count: int, per_class: int) -> np.ndarray:
+    """Rows for a gallery: of every class up to `per_class`, evenly spread over the split; the same ones each time.
+
+    Args:
+        labels: `(count,)` class indices, or None: then the whole split is one class.
+        count: Signals of the split.
+        per_class: How many of each.
+
+    Returns:
+        Row numbers, class by class.
+    """
+    classes = [np.arange(count)] if labels is None else [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    spread = [
+        members[np.linspace(0, len(members) - 1, min(per_class, len(members))).round().astype(np.int64)] for members in classes
+    ]
+    return np.concatenate(spread)

@@ -1,0 +1,225 @@
+"""`evaluate`, `fit`, `decode` and `gallery`: what needs a trained field and a signal."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medfuncta_core.cli.app import (
+    CheckpointArgument,
+    DataOption,
+    Device,
+    DeviceOption,
+    FitStepsOption,
+    JsonOption,
+    Split,
+    app,
+    emit,
+    format_metric,
+    parse_shape,
+)
+from medfuncta_core.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from medfuncta_core.cli.evaluating import FittedRows
+    from medfuncta_core.config import Kind
+    from medfuncta_core.fitting import FitResult, Fitter
+    from medfuncta_core.signals import DataSet, Signal
+
+MAX_DECODED_NUMBERS = 2**28  # 1 GiB of float32
+KINDS: dict[int, Kind] = {1: "ecg", 2: "image", 3: "volume"}
+SUFFIXES: dict[Kind, str] = {"ecg": ".csv", "image": ".png", "volume": ".nii.gz"}
+
+
+@app.command()
+def evaluate(
+    checkpoint: CheckpointArgument,
+    data: DataOption,
+    split: Annotated[Split, typer.Option("--split", help="Part of the data set.")] = Split.test,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N signals of the split.")] = None,
+    fit_steps: FitStepsOption = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Signals fitted at a time.")] = None,
+    device: DeviceOption = Device.auto,
+    update_card: Annotated[bool, typer.Option("--update-card", help="Write the metrics into config.json and CARD.md.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit the signals of a split and print their mean quality."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from medfuncta_core.checkpoint import update_metrics
+    from medfuncta_core.cli.evaluating import average, choose_batch_size, fit_rows
+
+    fitter, opened = _open(checkpoint, data, split, fit_steps, device)
+    rows = np.arange(len(opened))[:limit]
+    size = batch_size or choose_batch_size(fitter.field.config, opened.shape)
+    start = time.perf_counter()
+    with tqdm(total=len(rows), unit="signal", desc=f"{opened.name} {split}", disable=None) as bar:
+
+        def counted() -> Iterator[FittedRows]:
+            for batch in fit_rows(fitter, opened, rows, size):
+                bar.update(len(batch.rows))
+                yield batch
+
+        metrics = average(counted(), str(split), fitter.config.steps)
+    seconds = time.perf_counter() - start
+    if update_card:
+        if not math.isfinite(metrics.psnr):
+            raise CheckpointError(
+                f"{checkpoint}: the mean PSNR is not finite, so the card cannot state it; evaluate more signals"
+            )
+        update_metrics(checkpoint, metrics)
+    report = _report(metrics, checkpoint, data, fitter, seconds) | {"split": str(split), "n": metrics.n}
+    emit(report, as_json, _lines(report))
+
+
+@app.command()
+def fit(
+    checkpoint: CheckpointArgument,
+    file: Annotated[Path, typer.Argument(help="Image, ECG or volume in any format the library reads.", metavar="FILE")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for latent.npy, the reconstruction and report.json.")] = None,
+    index: Annotated[int, typer.Option("--index", min=0, help="Which beat, row or signal, where the file holds several.")] = 0,
+    fit_steps: FitStepsOption = None,
+    device: DeviceOption = Device.auto,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit one file and report how well it is represented."""
+    from tqdm import tqdm
+
+    from medfuncta_core.signals import read_signal
+
+    fitter = _load_fitter(checkpoint, fit_steps, device)
+    spec = fitter.checkpoint.config.signal if fitter.checkpoint else None
+    signal = read_signal(file, spec=spec, index=index)
+    steps = tqdm(fitter.steps(signal), total=fitter.config.steps + 1, unit="step", desc=signal.name, disable=None)
+    result = fitter.finish(signal, tuple(steps))
+    report = _report(result, checkpoint, file, fitter, result.seconds) | {"split": None, "n": 1}
+    report |= {"shape": list(signal.shape), "latent_dim": len(result.latent), "notes": list(signal.notes)}
+    written = [] if out is None else _write_fit(out, signal, result, report)
+    emit(report, as_json, _lines(report) + [f"note: {note}" for note in signal.notes] + [f"wrote {path}" for path in written])
+
+
+@app.command()
+def decode(
+    checkpoint: CheckpointArgument,
+    latent: Annotated[str, typer.Argument(help="latent.npy, or FILE.safetensors#ROW.", metavar="LATENT.npy|SET#ROW")],
+    shape: Annotated[str, typer.Option("--shape", help="Points per axis, such as 128,128.")],
+    out: Annotated[Path, typer.Option("--out", help="File to write: .png, .tiff, .csv, .nii.gz or .npy.")],
+    device: DeviceOption = Device.auto,
+    as_json: JsonOption = False,
+) -> None:
+    """Decode a latent at any resolution into a file."""
+    points = parse_shape(shape)
+    from medfuncta_core.checkpoint import read_latent
+    from medfuncta_core.signals import Signal, write_signal
+
+    fitter = _load_fitter(checkpoint, None, device)
+    config = fitter.field.config
+    if len(points) != config.coord_dim:
+        raise ConfigError(
+            f"--shape {shape}: this checkpoint's signals have {config.coord_dim} axes; give as many numbers of points"
+        )
+    if math.prod(points) * config.channels > MAX_DECODED_NUMBERS:
+        raise ConfigError(f"--shape {shape}: more than {MAX_DECODED_NUMBERS:,} numbers; decode at a smaller shape")
+    values = fitter.decode(read_latent(latent, config.latent_dim), points)
+    path = write_signal(Signal(values, KINDS[config.coord_dim], latent), out)
+    report = {"checkpoint": str(checkpoint), "latent": latent, "shape": list(points), "out": str(path)}
+    emit(report, as_json, [f"wrote {path}"])
+
+
+@app.command()
+def gallery(
+    checkpoint: CheckpointArgument,
+    data: DataOption,
+    out: Annotated[Path, typer.Option("--out", help="File to write, such as assets/gallery/NAME.safetensors.")],
+    per_class: Annotated[int, typer.Option("--per-class", min=1, help="Signals of each class.")] = 5,
+    split: Annotated[Split, typer.Option("--split", help="Part of the data set.")] = Split.test,
+    fit_steps: FitStepsOption = None,
+    device: DeviceOption = Device.auto,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit a few signals of every class and keep their latents, to be shown without the data set."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from medfuncta_core.checkpoint import Gallery, save_gallery
+    from medfuncta_core.cli.evaluating import choose_rows, fit_rows
+
+    fitter, opened = _open(checkpoint, data, split, fit_steps, device)
+    rows = choose_rows(opened.labels, len(opened), per_class)
+    batches = list(tqdm(fit_rows(fitter, opened, rows, None), desc=f"{opened.name} {split}", unit="batch", disable=None))
+    kept = Gallery(
+        checkpoint=fitter.checkpoint.config.name if fitter.checkpoint else checkpoint.name,
+        latents=np.concatenate([batch.latents for batch in batches]),
+        labels=np.full(len(rows), -1) if opened.labels is None else opened.labels[rows],
+        psnr=np.concatenate([batch.psnr for batch in batches]),
+        ids=tuple(f"{split}/{row}" for row in rows),
+        class_names=opened.class_names,
+        shape=opened.shape,
+        data=opened.name,
+        fit_steps=fitter.config.steps,
+    )
+    path = save_gallery(out, kept)
+    psnr = float(kept.psnr.mean())
+    report = {"out": str(path), "n": len(kept), "psnr": psnr if math.isfinite(psnr) else None, "checkpoint": str(checkpoint)}
+    report |= {"data": data, "split": str(split), "fit_steps": kept.fit_steps, "classes": list(kept.class_names)}
+    emit(report, as_json, [f"wrote {path}: {len(kept)} latents, mean PSNR {format_metric(report['psnr'], ' dB')}"])
+
+
+def _load_fitter(checkpoint: Path, fit_steps: int | None, device: Device) -> Fitter:
+    from medfuncta_core.checkpoint import load_checkpoint
+    from medfuncta_core.config import FitConfig
+    from medfuncta_core.fitting import Fitter
+
+    loaded = load_checkpoint(checkpoint)
+    settings = loaded.config.fit.model_dump() | ({} if fit_steps is None else {"steps": fit_steps})
+    return Fitter(loaded, FitConfig.parse(settings, "--fit-steps"), device=str(device))
+
+
+def _open(checkpoint: Path, data: str, split: Split, fit_steps: int | None, device: Device) -> tuple[Fitter, DataSet]:
+    from medfuncta_core.signals import load_data_set
+
+    fitter = _load_fitter(checkpoint, fit_steps, device)
+    spec = fitter.checkpoint.config.signal if fitter.checkpoint else None
+    return fitter, load_data_set(data, str(split), spec=spec)
+
+
+def _report(quality: Any, checkpoint: Path, data: str | Path, fitter: Fitter, seconds: float) -> dict[str, Any]:
+    """The keys every measuring command shares; a metric that is not defined, or infinite, is null."""
+    from medfuncta_core.metrics import finite_or_none
+
+    measured = {name: finite_or_none(getattr(quality, name)) for name in ("mse", "psnr", "ssim", "lpips")}
+    about = {"fit_steps": quality.fit_steps, "seconds": seconds, "device": str(fitter.device)}
+    return measured | about | {"checkpoint": str(checkpoint), "data": str(data)}
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    quality = [f"PSNR {format_metric(report['psnr'], ' dB')}", f"SSIM {format_metric(report['ssim'])}"]
+    quality += [f"LPIPS {format_metric(report['lpips'])}", f"MSE {format_metric(report['mse'])}"]
+    effort = f"{report['n']} signal(s), {report['fit_steps']} fit steps, {report['seconds']:.2f} s on {report['device']}"
+    return [f"{report['data']}: {', '.join(quality)}", effort]
+
+
+def _write_fit(out: Path, signal: Signal, result: FitResult, report: dict[str, Any]) -> list[Path]:
+    """latent.npy, the reconstruction in its kind's format, report.json (last, so that it only names what is there)."""
+    import numpy as np
+
+    from medfuncta_core.checkpoint.atomic import write_atomically
+    from medfuncta_core.signals import write_signal
+
+    buffer = io.BytesIO()
+    np.save(buffer, result.latent)
+    latent = write_atomically(out / "latent.npy", buffer.getvalue())
+    reconstruction = write_signal(replace(signal, values=result.reconstruction), out / f"reconstruction{SUFFIXES[signal.kind]}")
+    report["files"] = {"latent": str(latent), "reconstruction": str(reconstruction)}
+    text = json.dumps(report, indent=2, allow_nan=False) + "\n"
+    return [latent, reconstruction, write_atomically(out / "report.json", text.encode())]

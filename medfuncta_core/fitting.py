@@ -1,0 +1,273 @@
+"""From a signal to its latent: gradient descent on the latent alone, the shared parameters frozen, and decoding at any shape.
+
+    result = Fitter(load_checkpoint("checkpoints/ecg")).fit(read_signal("beat.csv", spec=...))
+    result.latent, result.psnr, result.reconstruction
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from medfuncta_core import metrics
+from medfuncta_core.checkpoint import Checkpoint
+from medfuncta_core.config import FitConfig
+from medfuncta_core.errors import ConfigError, SignalError
+from medfuncta_core.fields import FieldPasses, ModulatedSIREN
+from medfuncta_core.fields.modulating import latent_gradient, modulate
+from medfuncta_core.grids import ContextSet, draw_indices, grid_context, grid_coords, reduce_context, select_points
+from medfuncta_core.signals import Signal
+
+
+@dataclass(frozen=True, eq=False)
+class FitStep:
+    """State of a fit after `index` steps; 0 is the learned initialisation.
+
+    Args:
+        index: Steps done, 0 ... H.
+        latent: phi, `(p,)`, on the CPU.
+        loss: Mean squared error on the points that are fitted, not clamped.
+        psnr: In dB, of the whole signal, clamped to [0, 1]; infinite for a perfect reconstruction.
+        seconds: Computing time since the start, without the consumer's.
+    """
+
+    index: int
+    latent: Float[Tensor, " p"]
+    loss: float
+    psnr: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """A fitted signal.
+
+    Args:
+        latent: `(p,)` float32.
+        reconstruction: `(*shape, c)` float32 in [0, 1] on the signal's grid; `(n, c)` at the points of a `ContextSet`.
+        mse, psnr, ssim, lpips: Of the whole signal; None where a metric is not defined or its weights are not there.
+        history: Every step, the initialisation first.
+        seconds: Computing time of the steps.
+        fit_steps: H.
+        signal: What was fitted.
+    """
+
+    latent: Float[np.ndarray, " p"]
+    reconstruction: Float[np.ndarray, "*shape c"]
+    mse: float
+    psnr: float
+    ssim: float | None
+    lpips: float | None
+    history: tuple[FitStep, ...]
+    seconds: float
+    fit_steps: int
+    signal: Signal | ContextSet
+
+
+@dataclass(frozen=True, eq=False)
+class FitBatch:
+    """Fits of b signals of one shape: latents `(b, p)`, reconstructions `(b, *shape, c)` clamped, and metrics `(b,)` on the CPU."""
+
+    latents: Float[Tensor, "b p"]
+    reconstructions: Float[Tensor, "b *shape c"]
+    mse: Float[Tensor, " b"]
+    psnr: Float[Tensor, " b"]
+    ssim: Float[Tensor, " b"]
+
+
+def choose_device(device: str) -> torch.device:
+    """`auto` is CUDA where there is a GPU, else the CPU.
+
+    Raises:
+        ConfigError: for a device that this machine does not have.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise ConfigError(f"device {device!r} is not available here; use auto or cpu")
+    return torch.device(device)
+
+
+class Fitter:
+    """Fits latents of one field.
+
+    Args:
+        field: A checkpoint (its fit settings are the default) or a bare field.
+        config: Fit settings; the checkpoint's, or the paper's, when None.
+        device: auto, cpu or cuda.
+    """
+
+    def __init__(self, field: Checkpoint | ModulatedSIREN, config: FitConfig | None = None, device: str = "auto") -> None:
+        self.checkpoint = field if isinstance(field, Checkpoint) else None
+        self.device = choose_device(device)
+        bare = field.field if isinstance(field, Checkpoint) else field
+        self.field = bare if bare.first_weight.device.type == self.device.type else _copy_to(bare, self.device)
+        self.config = config or (field.config.fit if isinstance(field, Checkpoint) else FitConfig())
+        self._passes = FieldPasses(self.field)
+
+    def steps(self, signal: Signal | ContextSet, *, mask: Bool[np.ndarray, "*shape"] | None = None) -> Iterator[FitStep]:
+        """Fit one signal step by step (Sec. 2, "Fitting Neural Fields at Test Time").
+
+        Args:
+            signal: On a grid of any shape, or any set of coordinates with values (irregular samples, holes).
+            mask: With a `Signal`: points to fit, of its shape; the others are filled in by the field.
+
+        Yields:
+            H + 1 states, the learned initialisation first; every state's loss is computed before the step that follows it.
+
+        Raises:
+            SignalError: when axes, channels, mask or values do not fit the field, before the first step.
+        """
+        full = self._context(signal)
+        if len(full.values) != 1:
+            raise SignalError(f"steps() fits one signal, not {len(full.values)}; use fit_batch for more")
+        if mask is not None and isinstance(signal, ContextSet):
+            raise SignalError("a mask goes with a signal on a grid; leave points out of the context set instead")
+        fitted = full if mask is None else select_points(full, mask)
+        return self._steps(fitted, None if mask is None else full)
+
+    def _steps(self, fitted: ContextSet, full: ContextSet | None) -> Iterator[FitStep]:
+        generator = torch.Generator().manual_seed(self.config.seed)
+        latent, seconds = self._zeros(1), 0.0
+        for index in range(self.config.steps + 1):
+            start = time.perf_counter()
+            state, step_loss, whole_mse, gradient = latent, *self._evaluate(latent, fitted, full, generator)
+            latent = latent - self.config.inner_lr * gradient
+            loss = float(step_loss)
+            seconds += time.perf_counter() - start
+            if not math.isfinite(loss):
+                raise SignalError(f"the fit diverged at step {index}; lower the inner learning rate (now {self.config.inner_lr:g})")
+            yield FitStep(index, state[0].cpu(), loss, float(-10 * torch.log10(whole_mse)), seconds)
+
+    def _evaluate(
+        self, latent: Tensor, fitted: ContextSet, full: ContextSet | None, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss of the fitted points, clamped loss of the whole signal, gradient in the latent."""
+        drawn = draw_indices(len(latent), fitted.points, self.config.selection_ratio, generator)
+        modulations = modulate(self.field, latent)
+        loss, clamped, gradient = self._passes.loss_gradient(reduce_context(fitted, drawn), modulations)
+        whole = full or (fitted if drawn is not None else None)
+        if whole is not None:
+            clamped = (self._passes.values(whole.coords, modulations).clamp(0, 1) - whole.values).square().mean((1, 2))
+        return loss, clamped, latent_gradient(self.field, gradient)
+
+    def fit(self, signal: Signal | ContextSet, *, mask: Bool[np.ndarray, "*shape"] | None = None) -> FitResult:
+        """All steps of a fit; arguments and errors as `steps`."""
+        return self.finish(signal, tuple(self.steps(signal, mask=mask)))
+
+    def finish(self, signal: Signal | ContextSet, history: Sequence[FitStep]) -> FitResult:
+        """The result of a fit whose steps were drained before.
+
+        Args:
+            signal: As given to `steps`.
+            history: What `steps` yielded, possibly cut short.
+
+        Raises:
+            SignalError: when the history is empty.
+        """
+        if not history:
+            raise SignalError("a fit that has not begun has no result; take at least one step")
+        last = history[-1]
+        target = self._context(signal).values
+        if isinstance(signal, Signal):
+            reconstruction = self.decode(last.latent, signal.shape)
+            whole, axes = torch.from_numpy(reconstruction)[None], len(signal.shape)
+            truth = torch.from_numpy(signal.values)[None]
+            ssim = float(metrics.ssim(whole, truth, axes))
+            perceptual = metrics.lpips(whole, truth) if axes == 2 else None
+            lpips = None if perceptual is None else float(perceptual)
+        else:
+            modulations = modulate(self.field, last.latent[None].to(self.device))
+            whole = self._passes.values(self._context(signal).coords, modulations).clamp(0, 1).cpu()
+            reconstruction, truth, ssim, lpips = whole[0].numpy(), target.cpu(), None, None
+        mse = float((whole - truth).square().mean())
+        psnr = float(metrics.psnr(whole, truth))
+        return FitResult(
+            last.latent.numpy(), reconstruction, mse, psnr, ssim, lpips, tuple(history), last.seconds, last.index, signal
+        )
+
+    def fit_batch(self, values: Float[np.ndarray, "b *shape c"] | Float[Tensor, "b *shape c"]) -> FitBatch:
+        """Fit b signals of one shape together; no signal's result depends on the others.
+
+        Args:
+            values: In [0, 1].
+        """
+        batch = torch.as_tensor(values, dtype=torch.float32)
+        context = self._context(grid_context(batch))
+        generator = torch.Generator().manual_seed(self.config.seed)
+        latents = self._zeros(len(batch))
+        for _ in range(self.config.steps):
+            latents = latents - self.config.inner_lr * self._evaluate_gradient(latents, context, generator)
+        reconstructions = self._passes.values(context.coords, modulate(self.field, latents)).clamp(0, 1).cpu().view(batch.shape)
+        axes = batch.ndim - 2
+        mse = metrics.mse(reconstructions, batch, axes)
+        return FitBatch(latents.cpu(), reconstructions, mse, -10 * torch.log10(mse), metrics.ssim(reconstructions, batch, axes))
+
+    def _evaluate_gradient(self, latents: Tensor, context: ContextSet, generator: torch.Generator) -> Tensor:
+        drawn = draw_indices(len(latents), context.points, self.config.selection_ratio, generator)
+        gradient = self._passes.loss_gradient(reduce_context(context, drawn), modulate(self.field, latents)).gradient
+        return latent_gradient(self.field, gradient)
+
+    def decode(
+        self,
+        latent: Float[np.ndarray, " p"] | Float[Tensor, " p"],
+        shape: Sequence[int],
+        *,
+        chunk_points: int = 2**16,
+        clamp: bool = True,
+    ) -> Float[np.ndarray, "*shape c"]:
+        """The field of a latent on a regular grid of any shape; memory beyond the result is bounded by `chunk_points`.
+
+        Args:
+            latent: phi.
+            shape: Points per axis.
+            chunk_points: Points computed at once.
+            clamp: Keep values in [0, 1]; off gives the network's output.
+
+        Raises:
+            ConfigError: when latent or shape do not belong to this field.
+        """
+        config = self.field.config
+        phi = torch.as_tensor(latent, dtype=torch.float32, device=self.device)
+        if phi.shape != (config.latent_dim,):
+            raise ConfigError(f"this field takes latents of length {config.latent_dim}, not of shape {tuple(phi.shape)}")
+        if len(shape) != config.coord_dim or min(shape) < 1:
+            raise ConfigError(f"this field has {config.coord_dim} axes; give that many positive numbers of points, not {tuple(shape)}")
+        modulations = modulate(self.field, phi[None])
+        points = math.prod(shape)
+        out = np.empty((points, config.channels), dtype=np.float32)
+        for first in range(0, points, chunk_points):
+            span = range(first, min(first + chunk_points, points))
+            chunk = self._passes.values(grid_coords(shape, span, device=self.device), modulations)[0]
+            out[span.start : span.stop] = (chunk.clamp(0, 1) if clamp else chunk).cpu().numpy()
+        return out.reshape(*shape, config.channels)
+
+    def _zeros(self, signals: int) -> Tensor:
+        return torch.zeros(signals, self.field.config.latent_dim, device=self.device)
+
+    def _context(self, signal: Signal | ContextSet) -> ContextSet:
+        """The full context on this fitter's device, checked against the field."""
+        context = signal if isinstance(signal, ContextSet) else grid_context(torch.from_numpy(signal.values)[None])
+        config, name = self.field.config, signal.name if isinstance(signal, Signal) else "the context set"
+        axes, channels = context.coords.shape[-1], context.values.shape[-1]
+        if (axes, channels) != (config.coord_dim, config.channels):
+            raise SignalError(
+                f"{name} has {axes} axes and {channels} channels, this field {config.coord_dim} and {config.channels}; "
+                "choose a checkpoint of its kind, or read the file with the checkpoint's spec"
+            )
+        if not (torch.isfinite(context.values).all() and torch.isfinite(context.coords).all()):
+            raise SignalError(f"{name} contains NaN or infinite numbers; leave those points out")
+        return ContextSet(context.coords.to(self.device, torch.float32), context.values.to(self.device, torch.float32))
+
+
+def _copy_to(field: ModulatedSIREN, device: torch.device) -> ModulatedSIREN:
+    copy = ModulatedSIREN(field.config)
+    copy.load_state_dict(field.state_dict())
+    return copy.to(device).requires_grad_(False)

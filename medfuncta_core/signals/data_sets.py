@@ -1,0 +1,247 @@
+"""Opening a data set: MedMNIST flags and MedMNIST-style archives, folders of classes, CSV files of beats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from medfuncta_core.config import Kind, SignalSpec
+from medfuncta_core.errors import DataSetError, SignalError
+from medfuncta_core.signals.arrays import list_npz, load_npz_array
+from medfuncta_core.signals.data_set import KACHUEE_RATE_HZ, KACHUEE_SHAPE, DataSet
+from medfuncta_core.signals.guarding import MAX_DATA_SET_BYTES, format_shape, one_line
+from medfuncta_core.signals.medmnist_files import ensure_medmnist, find_medmnist
+from medfuncta_core.signals.signal import Signal
+from medfuncta_core.signals.sources import Source, hash_file
+
+SPLITS = ("train", "val", "test")
+
+
+def load_data_set(
+    data: str | Path,
+    split: str,
+    *,
+    spec: SignalSpec | None = None,
+    limit: int | None = None,
+    cache_dir: str | Path | None = None,
+) -> DataSet:
+    """Open one split of a data set.
+
+    Args:
+        data: A path (a MedMNIST-style .npz; a folder with a sub-folder a class, itself under train/val/test folders or
+            not; a .csv with a beat a row and its class last) or a MedMNIST name: `chestmnist`, `chestmnist:64`, `chestmnist_64`.
+        split: "train", "val" or "test".
+        spec: Bring every signal to this kind, shape and number of channels as `prepare_signal` does; without it signals
+            stay as they are, and must all be alike.
+        limit: At most so many signals, evenly spread over the split.
+        cache_dir: Where MedMNIST's files are kept; None for the environment variable MEDFUNCTA_CACHE, or ~/.cache/medfuncta.
+
+    Returns:
+        The split, its integers kept as stored.
+
+    Raises:
+        DataSetError: if there is no such data set, split or network.
+        SignalError: if one of its files cannot be read.
+    """
+    if split not in SPLITS:
+        raise DataSetError(f"{data}: no split {split!r}; choose train, val or test")
+    path = Path(data).expanduser()
+    flag = None if _exists(path) else find_medmnist(str(data))
+    if flag is not None:
+        opened = load_npz_set(ensure_medmnist(flag, cache_dir), split, spec=spec, limit=limit)
+        return flag.describe(opened)
+    if not _exists(path):
+        raise DataSetError(
+            f"{data}: neither a path nor a MedMNIST name; give a .npz, a .csv, a folder, or a name such as pneumoniamnist:64"
+        )
+    if path.is_dir():
+        from medfuncta_core.signals.folders import load_folder
+
+        return load_folder(path, split, spec=spec, limit=limit)
+    if path.suffix.lower() == ".npz":
+        return load_npz_set(path, split, spec=spec, limit=limit)
+    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        from medfuncta_core.signals.beat_tables import load_beat_table
+
+        return load_beat_table(path, split, spec=spec, limit=limit)
+    raise DataSetError(f"{path.name}: a data set is a .npz, a .csv or a folder with a sub-folder a class; give one of these")
+
+
+def load_npz_set(path: Path, split: str, *, spec: SignalSpec | None = None, limit: int | None = None) -> DataSet:
+    """One split of a MedMNIST-style archive: `{split}_images`, `{split}_labels`, optionally `class_names`.
+
+    Images are `(N, H, W)` or `(N, H, W, 3)`, volumes `(N, D, H, W)`, ECGs `(N, L)`.
+
+    Args:
+        path: The .npz.
+        split: "train", "val" or "test".
+        spec: As in `load_data_set`.
+        limit: As in `load_data_set`.
+
+    Raises:
+        DataSetError: if the split is missing, labels do not fit, or values are not finite.
+        SignalError: if the archive is damaged.
+    """
+    source = Source(path.name, path=path)
+    shapes = list_npz(source)
+    key = f"{split}_images"
+    if key not in shapes:
+        held = ", ".join(shapes) or "nothing"
+        raise DataSetError(f"{path.name}: has no {key}; it holds {held}; name the arrays as MedMNIST does ({key}, {split}_labels)")
+    stored = load_npz_array(source, key, limit=MAX_DATA_SET_BYTES)
+    kind, values = add_channels(path.name, stored, spec)
+    labels, class_names = _read_labels(source, split, len(values), shapes)
+    opened = DataSet(
+        name=path.stem,
+        split=split,
+        kind=kind,
+        values=values,
+        labels=labels,
+        class_names=class_names,
+        sha256=hash_file(path),
+        source=str(path),
+        train_signals=shapes.get("train_images", (0,))[0],
+    ).take(limit)
+    return finish_data_set(opened, spec)
+
+
+def finish_data_set(opened: DataSet, spec: SignalSpec | None) -> DataSet:
+    """Make stored values usable: floats into [0, 1], ECG rates filled in, everything brought to `spec` where it differs.
+
+    Args:
+        opened: A data set with values of any real type.
+        spec: What its signals are to become, or None to leave shapes alone.
+
+    Raises:
+        DataSetError: if values are not finite or cannot become what `spec` says.
+    """
+    from dataclasses import replace
+
+    values, scaled = scale_rows(opened.name, opened.values)
+    rate = opened.sampling_rate
+    if opened.kind == "ecg" and rate is None and values.shape[1:-1] == KACHUEE_SHAPE:
+        rate = KACHUEE_RATE_HZ
+    ready = replace(opened, values=values, normalisation="range" if scaled or opened.kind == "ecg" else "dtype", sampling_rate=rate)
+    if spec is None:
+        return ready
+    if (ready.kind, ready.shape, ready.channels) != (spec.kind, spec.shape, spec.channels):
+        ready = replace(ready, values=_prepare_rows(ready, spec), kind=spec.kind)
+    return replace(ready, normalisation=spec.normalisation, limits=spec.limits, sampling_rate=spec.sampling_rate or rate)
+
+
+def add_channels(name: str, stored: np.ndarray, spec: SignalSpec | None) -> tuple[Kind, np.ndarray]:
+    """Tell what an array of signals holds, from its number of axes, and give it a channel axis.
+
+    Args:
+        name: For the message.
+        stored: `(N, …)`.
+        spec: Decides where the axes alone do not.
+
+    Returns:
+        The kind, and the values `(N, *shape, c)` as a view.
+
+    Raises:
+        DataSetError: if the axes are those of no kind of signal.
+    """
+    axes = {"ecg": 1, "image": 2, "volume": 3}
+    colour = stored.ndim >= 3 and stored.shape[-1] in (1, 3)
+    if spec is not None and stored.ndim - 1 == axes[spec.kind] and not (colour and stored.ndim - 2 == axes[spec.kind]):
+        return spec.kind, stored[..., None]
+    points = stored.ndim - 1 - int(colour)
+    kinds: dict[int, Kind] = {1: "ecg", 2: "image", 3: "volume"}
+    if points not in kinds:
+        raise DataSetError(
+            f"{name}: arrays of shape {format_shape(stored.shape)} are no signals; store ECGs as (N, samples), images as "
+            "(N, height, width[, 3]), volumes as (N, depth, height, width)"
+        )
+    return kinds[points], stored if colour else stored[..., None]
+
+
+def scale_rows(name: str, values: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Values as `DataSet` keeps them, and whether each signal was scaled by its own minimum and maximum to get there.
+
+    Unsigned bytes and 16-bit integers stay; everything else becomes float32, scaled only if it leaves [0, 1].
+
+    Raises:
+        DataSetError: if a signal holds NaN or infinite values.
+    """
+    if values.dtype in (np.uint8, np.uint16):
+        return values, False
+    floats = values.astype(np.float32, copy=False)
+    axes = tuple(range(1, floats.ndim))
+    low, high = floats.min(axis=axes, keepdims=True), floats.max(axis=axes, keepdims=True)
+    finite = np.isfinite(low) & np.isfinite(high)
+    if not finite.all():
+        row = int(np.argmin(finite.reshape(-1)))
+        raise DataSetError(f"{name}: signal {row} holds NaN or infinite values; remove or fill it first")
+    if low.min() >= 0 and high.max() <= 1:
+        return floats, False
+    span = np.where(high > low, high - low, np.float32(1))
+    return (floats - low) / span, True
+
+
+def _prepare_rows(opened: DataSet, spec: SignalSpec) -> np.ndarray:
+    """Every signal brought to `spec`; back to bytes where it came from bytes, as MedMNIST's own thumbnails are."""
+    from medfuncta_core.signals.preparing import prepare_signal
+
+    # Rows are normalised already; doing it again after another crop would drift from how the set was made.
+    spatial = spec.model_copy(update={"normalisation": "dtype", "limits": None})
+    to_bytes = opened.values.dtype == np.uint8
+    prepared = np.empty((len(opened), *spec.shape, spec.channels), np.uint8 if to_bytes else np.float32)
+    for row in range(len(opened)):
+        signal = opened.signal(row)
+        try:
+            values = prepare_signal(signal, spatial).values
+        except SignalError as error:
+            raise DataSetError(f"{opened.name}: {one_line(error)}") from error
+        prepared[row] = np.rint(values * 255).astype(np.uint8) if to_bytes else values
+    return prepared
+
+
+def _read_labels(
+    source: Source, split: str, count: int, shapes: dict[str, tuple[int, ...]]
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Labels `(N,)` of a split and the names of all classes; None and () where there are none or several a signal."""
+    key = f"{split}_labels"
+    if key not in shapes:
+        return None, ()
+    labels = as_labels(source.name, load_npz_array(source, key), count)
+    if labels is None:
+        return None, ()
+    others = [as_labels(source.name, load_npz_array(source, f"{s}_labels"), None) for s in SPLITS if f"{s}_labels" in shapes]
+    classes = 1 + max(int(known.max(initial=0)) for known in others if known is not None)
+    if "class_names" not in shapes:
+        return labels, tuple(str(index) for index in range(classes))
+    names = tuple(str(entry) for entry in load_npz_array(source, "class_names", text=True).reshape(-1))
+    if len(names) < classes:
+        raise DataSetError(f"{source.name}: {len(names)} class_names for labels up to {classes - 1}; name every class")
+    return labels, names
+
+
+def as_labels(name: str, stored: np.ndarray, count: int | None) -> np.ndarray | None:
+    """Class indices `(N,)` int64 of a stored label array `(N,)` or `(N, 1)`; None when a signal has several labels.
+
+    Raises:
+        DataSetError: if their number is not `count`, or they are not whole numbers from 0.
+    """
+    if count is not None and len(stored) != count:
+        raise DataSetError(f"{name}: {len(stored)} labels for {count} signals; store one label a signal")
+    if stored.ndim > 1 and stored.shape[1] != 1:
+        return None
+    flat = stored.reshape(len(stored), -1)[:, 0]
+    labels = np.nan_to_num(flat, nan=-1).astype(np.int64)
+    if (labels != flat).any() or (labels < 0).any():
+        raise DataSetError(f"{name}: labels must be whole numbers from 0, such as {flat.min():g}; number the classes from 0")
+    return labels
+
+
+def _exists(path: Path) -> bool:
+    """Whether the path is there; a name that no file can have is not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+__all__ = ["DataSet", "Signal", "load_data_set", "load_npz_set"]

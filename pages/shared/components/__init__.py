@@ -1,0 +1,64 @@
+"""Three small browser components that Streamlit does not have: gallery tiles, picture panes, a before/after slider.
+
+Their markup, style and script lie beside this file. They are keyed, so new data updates what is on the page instead of building it anew:
+pictures change without a flicker while a fit runs, and the before/after slider stays where the visitor put it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+
+def _component(name: str) -> Any:
+    folder = Path(__file__).parent
+    css, js = ((folder / f"{name}.{ending}").read_text(encoding="utf-8") for ending in ("css", "js"))
+    return st.components.v2.component(f"medfuncta_{name}", html="<div class='root'></div>", css=css, js=js)
+
+
+_tiles, _panes, _compare = _component("tiles"), _component("panes"), _component("compare")
+
+
+def tiles(items: Sequence[Mapping[str, str]], selected: str | None, *, label: str, key: str) -> str | None:
+    """A strip of thumbnails to pick one from; arrow keys move, Enter or Space picks.
+
+    Args:
+        items: `id`, `title`, `detail`, and `src`, a `data:` address or "" while the thumbnail is still being made.
+        selected: The `id` that is marked.
+        label: What the strip holds, for screen readers.
+        key: Stable widget key.
+
+    Returns:
+        The `id` picked in this run, or None.
+    """
+    result = _tiles(data={"items": list(items), "selected": selected, "label": label}, key=key, on_picked_change=lambda: None)
+    return result.picked
+
+
+def panes(rows: Sequence[Sequence[Mapping[str, Any]]], *, scale: Mapping[str, Any], smooth: bool, key: str) -> None:
+    """Rows of pictures of the same size, with one colour scale beside the last column.
+
+    Args:
+        rows: Panes of `title`, `caption`, `src`, `alt`, `file`, `aspect` (width by height), `share` (of the column's width) and `letters`
+            (top, bottom, left, right).
+        scale: `stops` (colours from low to high), `low` and `high` (labels), `label`.
+        smooth: Interpolate between pixels instead of showing them as squares.
+        key: Stable widget key.
+    """
+    _panes(data={"rows": [list(row) for row in rows], "scale": dict(scale), "smooth": smooth}, key=key)
+
+
+def compare(before: Mapping[str, str], after: Mapping[str, str], *, aspect: float, smooth: bool, key: str) -> None:
+    """Two pictures of the same thing, one on top of the other, with a divider to drag or to move with the arrow keys.
+
+    Args:
+        before: `src` and `title` of the picture on the left of the divider.
+        after: The same for the right.
+        aspect: Width by height.
+        smooth: As in `panes`.
+        key: Stable widget key.
+    """
+    _compare(data={"before": dict(before), "after": dict(after), "aspect": aspect, "smooth": smooth}, key=key)

@@ -1,0 +1,116 @@
+"""The live part of the Fit page: while steps are taken it draws each of them, afterwards it replays them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from medfuncta_core.figures import ERROR_LIMITS
+from pages.shared import state, views
+from pages.shared.fit_run import TURN_SECONDS, FitRun
+
+BAR = (6, 1.3, 1.3)
+BAR_HEIGHT = 72
+
+
+@dataclass(frozen=True)
+class Display:
+    """How pictures are drawn."""
+
+    error_limit: float
+    smooth: bool
+
+
+def show_fit(run: FitRun) -> None:
+    """Draw the fit; while it is active, again and again in a fragment of its own."""
+    state.remember("busy", run.active)
+    st.fragment(_panel, run_every=TURN_SECONDS if run.active else None)(run)
+
+
+def _panel(run: FitRun) -> None:
+    live = run.active
+    run.advance()
+    if not run.history:
+        st.rerun()
+    with st.container(key="fit_panel"):
+        numbers = st.container(key="numbers")
+        index, display = _show_progress(run) if live else _choose_step(run)
+        with numbers:
+            views.show_numbers(run, index)
+        _show_signal(run, index, display, live)
+    if live and not run.active:
+        st.rerun()
+
+
+def _show_progress(run: FitRun) -> tuple[int, Display]:
+    """Progress with a number, and a way to stop; as high as the slider that takes its place."""
+    bar, button, options = st.columns(BAR, vertical_alignment="bottom")
+    with bar.container(height=BAR_HEIGHT, border=False, vertical_alignment="bottom", key="bar"):
+        st.progress(max(run.last, 0) / run.config.steps, text=f"Fitting: step {run.last} of {run.config.steps}")
+    button.button("Stop", key="stop_fit", on_click=run.stop, width="stretch", icon=":material/stop_circle:")
+    return run.last, _choose_display(options, run)
+
+
+def _choose_step(run: FitRun) -> tuple[int, Display]:
+    """Replay: any step of the fit."""
+    bar, button, options = st.columns(BAR, vertical_alignment="bottom")
+    index = run.last
+    with bar.container(height=BAR_HEIGHT, border=False, vertical_alignment="bottom", key="bar"):
+        if run.last > 0:
+            index = st.slider(
+                "Step shown", 0, run.last, run.last, key=f"step-{id(run)}", help="Replays the fit; 0 is the learned start."
+            )
+    if button.button("Fit again", key="fit_again", width="stretch", icon=":material/replay:"):
+        state.remember("run_identity", None)
+        st.rerun(scope="app")
+    return index, _choose_display(options, run)
+
+
+def _choose_display(place: st.delta_generator.DeltaGenerator, run: FitRun) -> Display:
+    """How pictures are shown; nothing here changes the fit."""
+    with place.popover("Display", icon=":material/contrast:", width="stretch", key="display"):
+        limit = st.segmented_control(
+            "Error scale up to",
+            ERROR_LIMITS,
+            default=0.2,
+            required=True,
+            format_func=lambda limit: f"{limit:g}",
+            key="error_limit",
+            help="Brightest colour of the error, as a share of the value range; fixed, so that steps and fits can be compared.",
+        )
+        smooth = run.signal.kind != "ecg" and st.toggle(
+            "Smooth pixels", key="smooth", help="Interpolate between pixels. Off, every pixel is the square it is."
+        )
+    return Display(limit, smooth)
+
+
+def _show_signal(run: FitRun, index: int, display: Display, live: bool) -> None:
+    if run.signal.kind == "ecg":
+        factor = _choose_factor(live)
+        views.show_ecg(run, index, factor, display.error_limit)
+        views.show_curves(run, index, beside=True)
+        return
+    views.show_pictures(run, index, smooth=display.smooth, limit=display.error_limit)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown("**Before and after**", help="Drag the divider, or focus it and use the arrow keys.")
+        factor = _choose_factor(live)
+        with st.spinner("Decoding", show_time=True):
+            views.show_comparison(run, index, factor, smooth=display.smooth)
+    with right:
+        views.show_curves(run, index, beside=False)
+
+
+def _choose_factor(live: bool) -> float:
+    """How many points an axis the latent is decoded at, against the input's."""
+    chosen = st.select_slider(
+        "Resolution",
+        views.FACTORS,
+        value=1.0,
+        format_func=lambda factor: f"{factor:g}×",
+        key="factor",
+        disabled=live,
+        help="A field has no pixels of its own: the same latent can be decoded on a coarser or finer grid.",
+    )
+    return 1.0 if live else chosen

@@ -1,0 +1,131 @@
+"""One visitor's fit while it runs and after: the steps so far, and what was decoded from them.
+
+A fit is pulled a little at every turn of a fragment, so the page stays responsive, can be stopped at any time, and draws every step.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+from medfuncta_core.config import FitConfig
+from medfuncta_core.errors import MedFunctaError
+from medfuncta_core.signals import Signal
+from pages.shared import state
+from pages.shared.settings import Hiding
+from pages.shared.sidebar import Choice
+
+TURN_SECONDS = 0.125
+"""Between two updates of the page: 8 a second."""
+WATCHABLE_SECONDS = 6.0
+"""A fit of many quick steps is shown several steps at a time, so that watching does not take longer than this."""
+KEPT_FRAMES = 64
+
+
+class FitRun:
+    """A fit of one signal.
+
+    Args:
+        choice: Checkpoint and device.
+        signal: As prepared for the checkpoint.
+        config: Fit settings.
+        hiding: What the fit does not see.
+
+    Raises:
+        MedFunctaError: when the signal, mask, device or checkpoint do not go together.
+    """
+
+    def __init__(self, choice: Choice, signal: Signal, config: FitConfig, hiding: Hiding) -> None:
+        from medfuncta_core.fitting import Fitter, choose_device
+
+        device = choose_device(choice.device).type
+        self.checkpoint, self.config, self.signal = choice.config, config, signal
+        self.mask = hiding.make_mask(signal.shape)
+        self.fitter = Fitter(state.load_field(choice.name, device), config, device)
+        self.device = device
+        self.history: list[Any] = []
+        self.result: Any = None
+        self.error: MedFunctaError | None = None
+        self._steps: Iterator[Any] = self.fitter.steps(signal, mask=self.mask)
+        self._began = time.monotonic()
+        self._turns = 0
+        self._frames: OrderedDict[tuple[int, tuple[int, ...]], Any] = OrderedDict()
+        self._lock = threading.Lock()  # a click starts a new script run before the old one has left its step
+
+    @property
+    def active(self) -> bool:
+        """Whether steps are still to come."""
+        return self.result is None and self.error is None
+
+    @property
+    def last(self) -> int:
+        """Index of the newest step."""
+        return len(self.history) - 1
+
+    def advance(self) -> None:
+        """Take the steps that are due: one a turn, more where there are many or where turns came late, for at most a turn's time."""
+        with self._lock:
+            if not self.active:
+                return
+            pace = min(TURN_SECONDS, WATCHABLE_SECONDS / self.config.steps)
+            due = max(len(self.history) + 1, int((time.monotonic() - self._began) / pace)) if self._turns else 1
+            self._turns += 1
+            end = time.monotonic() + TURN_SECONDS
+            try:
+                while len(self.history) < due and self._take() and time.monotonic() < end:
+                    pass
+            except MedFunctaError as error:
+                self._close(error)
+
+    def stop(self) -> None:
+        """End the fit with the steps it has."""
+        with self._lock:
+            if self.active and self.history:
+                self._close()
+
+    def finish(self) -> None:
+        """Take all steps that are left without showing them."""
+        while self.active:
+            self.advance()
+
+    def _take(self) -> bool:
+        step = next(self._steps, None)
+        if step is None:
+            self._close()
+            return False
+        self.history.append(step)
+        if step.index == self.config.steps:
+            self._close()
+            return False
+        return True
+
+    def _close(self, error: MedFunctaError | None = None) -> None:
+        if self.history:
+            self.result = self.fitter.finish(self.signal, self.history)
+        self.error = error
+
+    def decode(self, index: int, shape: tuple[int, ...] | None = None) -> Any:
+        """Values `(*shape, c)` of a step's latent; the signal's shape when None. The last few are kept."""
+        shape = shape or self.signal.shape
+        if self.result is not None and index == self.last and shape == self.signal.shape:
+            return self.result.reconstruction
+        key = (index, shape)
+        if key not in self._frames:
+            self._frames[key] = self.fitter.decode(self.history[index].latent, shape)
+            while len(self._frames) > KEPT_FRAMES:
+                self._frames.popitem(last=False)
+        self._frames.move_to_end(key)
+        return self._frames[key]
+
+
+def current_run(choice: Choice, signal: Signal, config: FitConfig, hiding: Hiding) -> FitRun:
+    """This visitor's fit of a signal with these settings: the one under way, or a new one after any of them changed."""
+    identity = (choice.name, choice.device, signal.name, hash(signal.values.tobytes()), config, hiding)
+    if state.recall("run_identity") != identity:
+        state.remember("run_identity", None)
+        state.remember("run", FitRun(choice, signal, config, hiding))
+        state.remember("run_identity", identity)
+    return state.recall("run")

@@ -1,0 +1,142 @@
+"""This visitor's choices, and what all visitors share: the only place that touches `st.session_state` and `st.cache_*`.
+
+Frozen fields and gallery files are shared. A visitor's signal, fit and choices live in their session only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from medfuncta_core.config import CheckpointConfig, SignalSpec
+from medfuncta_core.signals import Signal, count_signals, read_signal
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Files a visitor dropped: one file as it is, several packed into a zip archive in memory."""
+
+    name: str
+    content: bytes
+    identity: str
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A row of a checkpoint's gallery."""
+
+    checkpoint: str
+    row: int
+
+
+def checkpoint_root() -> Path:
+    """Where checkpoints are looked for: `MEDFUNCTA_CHECKPOINTS`, else the repository's `checkpoints/`."""
+    return Path(os.environ.get("MEDFUNCTA_CHECKPOINTS", ROOT / "checkpoints"))
+
+
+def gallery_file(checkpoint: str) -> Path:
+    """The gallery of a checkpoint: in `MEDFUNCTA_GALLERY`, else in the repository's `assets/gallery/`."""
+    return Path(os.environ.get("MEDFUNCTA_GALLERY", ROOT / "assets" / "gallery")) / f"{checkpoint}.safetensors"
+
+
+def remember(name: str, value: Any) -> None:
+    """Keep something for this visitor until they leave."""
+    st.session_state[f"medfuncta.{name}"] = value
+
+
+def recall(name: str, make: Callable[[], Any] = lambda: None) -> Any:
+    """What `remember` kept; made and kept now when there is nothing yet."""
+    key = f"medfuncta.{name}"
+    if key not in st.session_state:
+        st.session_state[key] = make()
+    return st.session_state[key]
+
+
+def set_widget(key: str, value: Any) -> None:
+    """Give a widget a value before it is drawn."""
+    st.session_state[key] = value
+
+
+def widget(key: str, default: Any = None) -> Any:
+    """A widget's value, also before it is drawn in this run."""
+    return st.session_state.get(key, default)
+
+
+def request_checkpoint(name: str) -> None:
+    """Choose a checkpoint from code; takes effect at the start of the next run, before its widget is drawn."""
+    remember("wanted_checkpoint", name)
+
+
+def choose_source(source: Upload | Pick | None) -> None:
+    """Make an upload or a gallery row the signal to fit, and say so in the address."""
+    remember("source", source)
+    if isinstance(source, Pick):
+        st.query_params["item"] = f"{source.checkpoint}/{source.row}"
+    else:
+        st.query_params.pop("item", None)
+
+
+def list_configs() -> dict[str, CheckpointConfig]:
+    """Configurations of all checkpoints, by directory name; read again when a directory changes."""
+    root = checkpoint_root()
+    files = sorted(root.glob("*/config.json"))
+    return _read_configs(str(root), tuple((str(file), file.stat().st_mtime_ns) for file in files))
+
+
+@st.cache_data(show_spinner=False, max_entries=4)
+def _read_configs(root: str, version: tuple[tuple[str, int], ...]) -> dict[str, CheckpointConfig]:
+    from medfuncta_core.checkpoint import list_checkpoints
+
+    return {found.path.name: found.config for found in list_checkpoints(root)}
+
+
+def load_field(name: str, device: str) -> Any:
+    """The frozen `Checkpoint` of a name, shared by everybody."""
+    path = checkpoint_root() / name
+    weights = path / "model.safetensors"
+    return _load_field(str(path), weights.stat().st_mtime_ns if weights.exists() else 0, device)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _load_field(path: str, version: int, device: str) -> Any:
+    from medfuncta_core.checkpoint import load_checkpoint
+
+    return load_checkpoint(path, device)
+
+
+def load_gallery(name: str) -> Any:
+    """The `Gallery` of a checkpoint, or None when it has none."""
+    file = gallery_file(name)
+    return _load_gallery(str(file), file.stat().st_mtime_ns) if file.is_file() else None
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _load_gallery(path: str, version: int) -> Any:
+    from medfuncta_core.checkpoint import load_gallery
+
+    return load_gallery(path)
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def thumbnails(checkpoint: str, version: int) -> dict[int, str]:
+    """Thumbnails of a gallery made so far, row to `data:` address; filled by the gallery strip, shared by everybody."""
+    return {}
+
+
+@st.cache_data(show_spinner="Reading the file", max_entries=16, hash_funcs={SignalSpec: SignalSpec.model_dump_json})
+def read_upload(content: bytes, name: str, spec: SignalSpec | None, index: int) -> Signal:
+    """The signal in a file's bytes: whole without `spec`, else as a checkpoint expects it."""
+    return read_signal(content, name, spec=spec, index=index)
+
+
+@st.cache_data(show_spinner=False, max_entries=16, hash_funcs={SignalSpec: SignalSpec.model_dump_json})
+def count_upload(content: bytes, name: str, spec: SignalSpec) -> int:
+    """How many beats, rows or slices a file offers to a checkpoint."""
+    return count_signals(content, name, spec)
