@@ -11,11 +11,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medfuncta_core.checkpoint import Checkpoint, load_checkpoint
     from medfuncta_core.errors import MedFunctaError
-    from medfuncta_core.fitting import Fitter, FitResult, FitStep
+    from medfuncta_core.fitting import FitResult, FitStep, Fitter
     from medfuncta_core.signals import Signal, load_data_set, read_signal
 
 __version__ = "0.1.0"
-__all__ = ["Checkpoint", "FitResult", "FitStep", "Fitter", "MedFunctaError", "Signal", "load_checkpoint", "load_data_set", "read_signal"]
+__all__ = [
+    "Checkpoint",
+    "FitResult",
+    "FitStep",
+    "Fitter",
+    "MedFunctaError",
+    "Signal",
+    "load_checkpoint",
+    "load_data_set",
+    "read_signal",
+]
 
 _HOMES = {
     "Checkpoint": "checkpoint",

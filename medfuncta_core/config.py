@@ -177,7 +177,8 @@ class DataSetInfo(Config):
     train_signals: int = Field(default=0, ge=0)
     class_names: tuple[str, ...] = ()
     licence: str = ""
-    source: str = ""
+    source: str = Field(default="", description="Where it was read from, or where it comes from, for people.")
+    file: str = Field(default="", description="Name of the file that commands take, when source is for people.")
 
 
 class Metrics(Config):
@@ -209,7 +210,13 @@ class CheckpointConfig(Config):
 
 
 def _preset(
-    summary: str, shape: tuple[int, ...], network: tuple[int, int, int], omegas: tuple[float, float], *, switches: dict[str, Any] | None = None, **meta: Any
+    summary: str,
+    shape: tuple[int, ...],
+    network: tuple[int, int, int],
+    omegas: tuple[float, float],
+    *,
+    switches: dict[str, Any] | None = None,
+    **meta: Any,
 ) -> Preset:
     """One row: network is (K, L, P), omegas (omega_1, omega_K); one channel, which training replaces by the data's."""
     depth, width, latent_dim = network
@@ -226,18 +233,76 @@ def _preset(
     return Preset(summary=summary, shape=shape, field=field, meta=recipe, fit=FitConfig(inner_lr=recipe.inner_lr))
 
 
+_PUBLISHED = {"residual": True, "modulate_first": True, "output_offset": 0.5}  # switches of the published code; train faster
+_CPU_RECIPE = {"inner_steps": 5, "outer_lr": 1e-4, "final_lr_ratio": 0.01, "skip_ratio": 3.0}
+_SMALL_RECIPE = _CPU_RECIPE | {"inner_lr": 0.5, "warmup_steps": 50, "average_decay": 0.99}
+
 PRESETS: dict[str, Preset] = {
-    "ecg-187": _preset("Heartbeats of 187 samples; the paper's 1D configuration (Table 6).", (187,), (8, 64, 64), (20, 200), batch_size=64),
+    "ecg-187": _preset(
+        "Heartbeats of 187 samples: the paper's 1D configuration (Table 6).", (187,), (8, 64, 64), (20, 200), batch_size=64
+    ),
     "image-64": _preset(
-        "64 x 64 images; the paper's 2D configuration (Table 6).", (64, 64), (15, 256, 2048), (20, 400), batch_size=24, selection_ratio=0.25
+        "64 x 64 images: the paper's 2D configuration (Table 6).",
+        (64, 64),
+        (15, 256, 2048),
+        (20, 400),
+        batch_size=24,
+        selection_ratio=0.25,
     ),
     "image-128": _preset(
-        "128 x 128 images; Table 2.", (128, 128), (15, 256, 8192), (30, 300), batch_size=8, selection_ratio=0.25
+        "128 x 128 images: Table 2.", (128, 128), (15, 256, 8192), (30, 300), batch_size=8, selection_ratio=0.25
     ),
     "image-224": _preset(
-        "224 x 224 images; Table 2.", (224, 224), (15, 256, 16384), (30, 300), batch_size=4, selection_ratio=0.1
+        "224 x 224 images: Table 2.", (224, 224), (15, 256, 16384), (30, 300), batch_size=4, selection_ratio=0.1
     ),
     "volume-32": _preset(
-        "32 x 32 x 32 volumes; the paper's 3D configuration (Table 6).", (32,) * 3, (15, 256, 8192), (20, 300), batch_size=4, selection_ratio=0.25
+        "32 x 32 x 32 volumes: the paper's 3D configuration (Table 6).",
+        (32, 32, 32),
+        (15, 256, 8192),
+        (20, 300),
+        batch_size=4,
+        selection_ratio=0.25,
+    ),
+    "ecg-187-cpu": _preset(
+        "Heartbeats on two CPU cores: the paper's K, L and P with a recipe of hours instead of days.",
+        (187,),
+        (8, 64, 64),
+        (10, 80),
+        switches=_PUBLISHED,
+        **_CPU_RECIPE,
+        steps=7000,
+        batch_size=32,
+        inner_lr=0.1,
+        selection_ratio=0.5,
+        warmup_steps=100,
+        validate_every=250,
+        validate_signals=128,
+        average_decay=0.995,
+    ),
+    "image-64-small": _preset(
+        "64 x 64 images on two CPU cores.",
+        (64, 64),
+        (8, 128, 512),
+        (10, 80),
+        switches=_PUBLISHED,
+        **_SMALL_RECIPE,
+        steps=2400,
+        batch_size=4,
+        selection_ratio=0.25,
+        validate_every=200,
+        validate_signals=32,
+    ),
+    "volume-32-small": _preset(
+        "32 x 32 x 32 volumes on two CPU cores.",
+        (32, 32, 32),
+        (8, 128, 512),
+        (10, 80),
+        switches=_PUBLISHED,
+        **_SMALL_RECIPE,
+        steps=1300,
+        batch_size=2,
+        selection_ratio=0.05,
+        validate_every=130,
+        validate_signals=10,
     ),
 }

@@ -1,7 +1,7 @@
 """From a signal to its latent: gradient descent on the latent alone, the shared parameters frozen, and decoding at any shape.
 
-    result = Fitter(load_checkpoint("checkpoints/ecg")).fit(read_signal("beat.csv", spec=...))
-    result.latent, result.psnr, result.reconstruction
+result = Fitter(load_checkpoint("checkpoints/ecg")).fit(read_signal("beat.csv", spec=...))
+result.latent, result.psnr, result.reconstruction
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class FitResult:
 
 @dataclass(frozen=True, eq=False)
 class FitBatch:
-    """Fits of b signals of one shape: latents `(b, p)`, reconstructions `(b, *shape, c)` clamped, and metrics `(b,)` on the CPU."""
+    """Fits of b signals of one shape, on the CPU: latents `(b, p)`, clamped reconstructions `(b, *shape, c)`, metrics `(b,)`."""
 
     latents: Float[Tensor, "b p"]
     reconstructions: Float[Tensor, "b *shape c"]
@@ -143,7 +143,9 @@ class Fitter:
             loss = float(step_loss)
             seconds += time.perf_counter() - start
             if not math.isfinite(loss):
-                raise SignalError(f"the fit diverged at step {index}; lower the inner learning rate (now {self.config.inner_lr:g})")
+                raise SignalError(
+                    f"the fit diverged at step {index}; lower the inner learning rate (now {self.config.inner_lr:g})"
+                )
             yield FitStep(index, state[0].cpu(), loss, float(-10 * torch.log10(whole_mse)), seconds)
 
     def _evaluate(
@@ -239,7 +241,9 @@ class Fitter:
         if phi.shape != (config.latent_dim,):
             raise ConfigError(f"this field takes latents of length {config.latent_dim}, not of shape {tuple(phi.shape)}")
         if len(shape) != config.coord_dim or min(shape) < 1:
-            raise ConfigError(f"this field has {config.coord_dim} axes; give that many positive numbers of points, not {tuple(shape)}")
+            raise ConfigError(
+                f"this field has {config.coord_dim} axes; give that many positive numbers of points, not {tuple(shape)}"
+            )
         modulations = modulate(self.field, phi[None])
         points = math.prod(shape)
         out = np.empty((points, config.channels), dtype=np.float32)

@@ -19,15 +19,15 @@ class ContextSet:
     """Coordinate-value pairs of a batch of signals (the paper's C, Sec. 2); a grid is only one way to have them.
 
     Args:
-        coords: `(n, d)` when all signals are sampled at the same places, else `(b, n, d)`; in [-1, 1] for points inside the signal.
+        coords: `(n, d)` when all signals are sampled at the same places, else `(b, n, d)`; [-1, 1] is inside the signal.
         values: `(b, n, c)`.
 
     Raises:
         SignalError: when the numbers of points or signals differ, or when there are no points.
     """
 
-    coords: Float[Tensor, "..."]
-    values: Float[Tensor, "..."]
+    coords: Float[Tensor, " ..."]
+    values: Float[Tensor, " ..."]
 
     def __post_init__(self) -> None:
         shared = self.coords.ndim == 2
@@ -65,7 +65,10 @@ def make_grid(
     """
     if not shape or min(shape) < 1:
         raise ConfigError(f"a grid needs at least one point on every axis, not shape {tuple(shape)}")
-    axes = [torch.linspace(-1, 1, n, device=device, dtype=dtype) if n > 1 else torch.zeros(1, device=device, dtype=dtype) for n in shape]
+    axes = [
+        torch.linspace(-1, 1, n, device=device, dtype=dtype) if n > 1 else torch.zeros(1, device=device, dtype=dtype)
+        for n in shape
+    ]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, len(shape))
 
 
@@ -112,7 +115,9 @@ def select_points(context: ContextSet, mask: Bool[np.ndarray, "*shape"]) -> Cont
     """
     keep = torch.from_numpy(np.ascontiguousarray(mask).reshape(-1)).to(context.values.device)
     if len(keep) != context.points or context.coords.ndim != 2:
-        raise SignalError(f"a mask of {len(keep)} points cannot select from a context of {context.points}; give it the signal's shape")
+        raise SignalError(
+            f"a mask of {len(keep)} points cannot select from a context of {context.points}; give it the signal's shape"
+        )
     return ContextSet(context.coords[keep], context.values[:, keep])
 
 
@@ -181,7 +186,9 @@ def box_mask(shape: Sequence[int], low: Sequence[float], high: Sequence[float]) 
     if not len(shape) == len(low) == len(high) or not all(0 <= a < b <= 1 for a, b in zip(low, high, strict=True)):
         raise ConfigError("a box needs, for every axis, a start below its end, both between 0 and 1")
     mask = np.ones(tuple(shape), dtype=bool)
-    mask[tuple(slice(round(a * n), max(round(a * n) + 1, round(b * n))) for a, b, n in zip(low, high, shape, strict=True))] = False
+    mask[tuple(slice(round(a * n), max(round(a * n) + 1, round(b * n))) for a, b, n in zip(low, high, shape, strict=True))] = (
+        False
+    )
     if not mask.any():
         raise ConfigError("the box hides the whole signal; make it smaller")
     return mask

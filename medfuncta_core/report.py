@@ -1,4 +1,4 @@
-"""What leaves a fit: its latent, its reconstruction in a file format of its kind, its history, and a report of all there is to know."""
+"""What leaves a fit: its latent, its reconstruction as a file, its history, and a report of all there is to know."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def fit_report(
             "psnr": _finite(result.psnr),
             "ssim": result.ssim,
             "lpips": result.lpips,
-            "psnr_hidden": None if mask is None else _finite(hidden_psnr(result, mask)),
+            "psnr_hidden": None if mask is None else _finite(hidden_psnr(signal, result.reconstruction, mask)),
             "seconds": result.seconds,
         },
         "latent": {"length": latent, "values_in_signal": values, "compression_ratio": values / latent},
@@ -82,13 +82,11 @@ def fit_report(
     }
 
 
-def hidden_psnr(result: FitResult, mask: Bool[np.ndarray, "*shape"]) -> float | None:
-    """PSNR in dB of the points that the fit did not see; None when it saw all, infinite for a perfect guess."""
-    signal = result.signal
-    assert isinstance(signal, Signal)
+def hidden_psnr(signal: Signal, reconstruction: Float[np.ndarray, "*shape c"], mask: Bool[np.ndarray, "*shape"]) -> float | None:
+    """PSNR in dB of the points that a fit did not see; None when it saw all, infinite for a perfect guess."""
     if mask.all():
         return None
-    mse = float(np.square(signal.values - result.reconstruction)[~mask].mean())
+    mse = float(np.square(signal.values - reconstruction)[~mask].mean())
     return -10 * math.log10(mse) if mse > 0 else math.inf
 
 

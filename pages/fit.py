@@ -5,10 +5,11 @@ import streamlit as st
 from pages.shared.downloads import show_downloads, show_notes
 from pages.shared.fit_panel import show_fit
 from pages.shared.fit_run import current_run
+from pages.shared.gallery import show_gallery
 from pages.shared.messages import errors_shown, show_error, show_footer
 from pages.shared.settings import choose_settings
 from pages.shared.sidebar import show_sidebar
-from pages.shared.sources import current_source, read_source, show_drop_zone, show_gallery
+from pages.shared.sources import current_source, read_source, show_drop_zone, show_what_to_do
 
 st.title("Fit a signal", anchor=False)
 st.markdown("Drop a medical image, ECG or volume and watch it become one latent vector of a shared neural field.")
@@ -21,14 +22,16 @@ with errors_shown():
     with right:
         show_gallery()
     source = current_source()
-    if choice and source:
+    if not (choice and source):
+        show_what_to_do(choice)
+    else:
         config, hiding = choose_settings(choice)
         signal = read_source(source, choice)
         run = current_run(choice, signal, config, hiding)
         show_fit(run)
         if run.error:
             show_error(run.error)
-        elif run.result:
+        if run.result:
             show_downloads(run)
             show_notes(run)
 show_footer()

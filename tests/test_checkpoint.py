@@ -225,6 +225,8 @@ def test_update_metrics_replaces_the_same_split_and_rewrites_the_card(directory:
     card = (directory / "CARD.md").read_text()
     assert "| val | 2 | 20 | 40.25 | - | - | 1.000e-04 |" in card
     assert "31.50" in card
+    assert card.count("medfuncta_core evaluate") == 1  # training's own validation is not what evaluate measures
+    assert "--split test --limit 3 --fit-steps 20" in card
     assert "30.00" not in card
     assert (directory / "model.safetensors").read_bytes() == weights
 

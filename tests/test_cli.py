@@ -126,6 +126,7 @@ def test_command_line_runs_as_a_module(checkpoint: Path, archive: Path) -> None:
         ["evaluate"],
         ["evaluate", "checkpoint", "--data", "x", "--split", "all"],
         ["evaluate", "checkpoint", "--data", "x", "--limit", "0"],
+        ["evaluate", "checkpoint", "--data", "x", "--split", "val", "--update-card"],
         ["evaluate", "checkpoint", "--data", "x", "--fit-steps", "many"],
         ["decode", "checkpoint", "latent.npy", "--shape", "8,six", "--out", "x.png"],
         ["decode", "checkpoint", "latent.npy", "--shape", "8,0", "--out", "x.png"],
@@ -173,12 +174,12 @@ def test_evaluate_reports_null_for_a_perfect_reconstruction(tmp_path: Path) -> N
 
 
 def test_evaluate_update_card_states_what_it_prints(checkpoint: Path, archive: Path) -> None:
-    report = _json("evaluate", checkpoint, "--data", archive, "--split", "val", "--fit-steps", 2, "--update-card")
+    report = _json("evaluate", checkpoint, "--data", archive, "--limit", 4, "--fit-steps", 2, "--update-card")
     (stored,) = load_checkpoint(checkpoint).config.metrics
-    assert (stored.split, stored.n, stored.fit_steps) == ("val", 4, 2)
+    assert (stored.split, stored.n, stored.fit_steps) == ("test", 4, 2)
     assert (stored.psnr, stored.mse, stored.ssim) == (report["psnr"], report["mse"], report["ssim"])
-    assert f"| val | 4 | 2 | {report['psnr']:.2f} |" in (checkpoint / "CARD.md").read_text()
-    assert "--split val --limit 4 --fit-steps 2 --json" in (checkpoint / "CARD.md").read_text()
+    assert f"| test | 4 | 2 | {report['psnr']:.2f} |" in (checkpoint / "CARD.md").read_text()
+    assert "--split test --limit 4 --fit-steps 2 --json" in (checkpoint / "CARD.md").read_text()
 
 
 def test_evaluate_prints_lines_without_json(checkpoint: Path, archive: Path) -> None:
@@ -375,3 +376,6 @@ def test_card_of_an_unknown_place_keeps_it_to_itself(tmp_path: Path) -> None:
     assert "--set field.omega_last=80.0" in card
     assert "--set meta.batch_size=32" in card
     assert "Not for diagnosis" in card
+    told = config.model_copy(update={"data": data.model_copy(update={"source": "MIT-BIH, https://physionet.org"})})
+    assert "- source: MIT-BIH, https://physionet.org" in make_card(told)
+    assert "--data beats --out" in make_card(told)

@@ -48,7 +48,9 @@ def test_field_parameter_count_is_the_papers() -> None:
     assert sum(parameter.numel() for parameter in field.parameters()) == 7_675_393 == field.config.parameter_count
 
 
-@pytest.mark.parametrize("switches", [{}, {"modulate_first": True}, {"modulate_scale": True}, {"modulate_shift": False, "modulate_scale": True}])
+@pytest.mark.parametrize(
+    "switches", [{}, {"modulate_first": True}, {"modulate_scale": True}, {"modulate_shift": False, "modulate_scale": True}]
+)
 def test_field_parameter_count_follows_switches(switches: dict[str, bool]) -> None:
     config = FieldConfig(coord_dim=2, channels=3, depth=5, width=6, latent_dim=4, omega_first=1, omega_last=2, **switches)
     assert sum(parameter.numel() for parameter in ModulatedSIREN(config).parameters()) == config.parameter_count
@@ -74,7 +76,15 @@ def test_field_initialisation_repeats_with_its_seed() -> None:
 def random_field(shape: tuple[int, ...], **switches: bool) -> tuple[ModulatedSIREN, ContextSet, torch.Tensor]:
     torch.manual_seed(len(shape))
     config = FieldConfig(
-        coord_dim=len(shape), channels=2, depth=5, width=7, latent_dim=5, omega_first=3, omega_last=9, output_offset=0.5, **switches
+        coord_dim=len(shape),
+        channels=2,
+        depth=5,
+        width=7,
+        latent_dim=5,
+        omega_first=3,
+        omega_last=9,
+        output_offset=0.5,
+        **switches,
     )
     field = ModulatedSIREN(config).double()
     return field, grid_context(torch.rand(3, *shape, 2, dtype=torch.float64)), torch.randn(3, 5, dtype=torch.float64)
@@ -102,7 +112,10 @@ def test_passes_hessian_product_equals_finite_differences() -> None:
     passes, direction, step = FieldPasses(field), torch.randn_like(latent), 1e-6
     into = {name: torch.zeros_like(parameter) for name, parameter in field.named_parameters()}
     _, dual = passes.hessian_product(context, modulate(field, latent), modulate_tangent(field, direction), into=into)
-    gradients = [latent_gradient(field, passes.loss_gradient(context, modulate(field, latent + e * direction)).gradient) for e in (step, -step)]
+    gradients = [
+        latent_gradient(field, passes.loss_gradient(context, modulate(field, latent + e * direction)).gradient)
+        for e in (step, -step)
+    ]
     torch.testing.assert_close(latent_gradient(field, dual), (gradients[0] - gradients[1]) / (2 * step), rtol=1e-6, atol=1e-8)
 
 
@@ -130,4 +143,6 @@ def test_passes_refresh_reads_new_parameters() -> None:
     with torch.no_grad():
         field.hidden_weight.mul_(1.5)
     passes.refresh()
-    torch.testing.assert_close(passes.values(context.coords, modulate(field, latent)), field(make_grid((16,), dtype=torch.float64), latent).detach())
+    torch.testing.assert_close(
+        passes.values(context.coords, modulate(field, latent)), field(make_grid((16,), dtype=torch.float64), latent).detach()
+    )

@@ -108,7 +108,9 @@ def test_masked_fit_equals_the_context_set_of_its_points(image_signal: Signal, i
 
 def test_fit_with_drawn_points_repeats_with_its_seed(image_signal: Signal, image_config: FieldConfig) -> None:
     def latent(seed: int) -> np.ndarray:
-        return make_fitter(image_config, FitConfig(steps=4, inner_lr=0.2, selection_ratio=0.3, seed=seed)).fit(image_signal).latent
+        return (
+            make_fitter(image_config, FitConfig(steps=4, inner_lr=0.2, selection_ratio=0.3, seed=seed)).fit(image_signal).latent
+        )
 
     np.testing.assert_array_equal(latent(1), latent(1))
     assert (latent(1) != latent(2)).any()

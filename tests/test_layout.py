@@ -16,7 +16,7 @@ LIBRARY = "medfuncta_core"
 
 # A module may import the modules before it, never those after it.
 ORDER = (
-    *("errors", "config", "signals", "grids", "metrics", "kernels", "fields", "checkpoint", "fitting"),
+    *("errors", "config", "signals", "grids", "metrics", "kernels", "fields", "checkpoint", "fitting", "report"),
     *("learning", "mednf", "runs", "figures", "cli", "__main__"),
 )
 PLOTTING = {"plotly", "matplotlib", "seaborn", "altair", "bokeh"}

@@ -79,7 +79,9 @@ def synthetic_record(*, annotated: bool) -> Signal:
     for peak in peaks:
         wave[peak - 4 : peak + 5] += np.bartlett(9)
     events = tuple((int(peak), "N") for peak in peaks) if annotated else ()
-    return Signal(wave[:, None], "ecg", "r", spacing=(1 / 360,), spacing_unit="s", value_range=(-1.0, 2.0), unit="mV", events=events)
+    return Signal(
+        wave[:, None], "ecg", "r", spacing=(1 / 360,), spacing_unit="s", value_range=(-1.0, 2.0), unit="mV", events=events
+    )
 
 
 @pytest.mark.parametrize("annotated", [True, False])
@@ -103,7 +105,9 @@ def test_prepare_signal_pads_short_beats_and_resamples_long_ones() -> None:
     long = prepare_signal(Signal(np.linspace(0, 1, 500, dtype=np.float32)[:, None], "ecg", "b"), ECG)
     np.testing.assert_allclose(long.values[:, 0], np.linspace(0, 1, 187), atol=0.01)
     whole = Signal(np.random.default_rng(0).random((187, 1)).astype(np.float32), "ecg", "b")
-    np.testing.assert_allclose(prepare_signal(whole, ECG).values, (whole.values - whole.values.min()) / np.ptp(whole.values), atol=1e-6)
+    np.testing.assert_allclose(
+        prepare_signal(whole, ECG).values, (whole.values - whole.values.min()) / np.ptp(whole.values), atol=1e-6
+    )
 
 
 def test_prepare_signal_crops_to_the_aspect_and_reports_it() -> None:
@@ -168,7 +172,9 @@ def test_prepare_signal_makes_zeros_of_a_constant(normalisation, limits) -> None
 
 
 def test_prepare_signal_windows_in_file_units() -> None:
-    ramp = Signal(np.linspace(0, 1, 48, dtype=np.float32).reshape(8, 6, 1), "image", "ct", value_range=(-1000.0, 1000.0), unit="HU")
+    ramp = Signal(
+        np.linspace(0, 1, 48, dtype=np.float32).reshape(8, 6, 1), "image", "ct", value_range=(-1000.0, 1000.0), unit="HU"
+    )
     prepared = prepare_signal(ramp, SignalSpec(kind="image", shape=(8, 6), normalisation="window", limits=(-100, 300)))
     hounsfield = np.linspace(-1000, 1000, 48).reshape(8, 6)
     np.testing.assert_allclose(prepared.values[..., 0], np.clip((hounsfield + 100) / 400, 0, 1), atol=1e-4)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import gzip
 import io
+import warnings
 import zipfile
 from pathlib import Path
 
 import nibabel
 import numpy as np
-import pydicom
 import pytest
 import tifffile
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEGLSLossless
+from pydicom.encaps import encapsulate
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEGLSLossless, generate_uid
 
 from medfuncta_core.config import SignalSpec
 from medfuncta_core.errors import SignalError
@@ -41,7 +42,7 @@ def make_dicom(pixels: np.ndarray, *, position: float | None = None, **tags) -> 
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    meta.MediaStorageSOPInstanceUID = generate_uid()
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
     dataset.Rows, dataset.Columns = pixels.shape[-2:]
@@ -116,7 +117,7 @@ def test_read_signal_lays_alpha_over_black() -> None:
 
 
 def test_read_signal_resolves_palettes_to_grey_or_colour() -> None:
-    indexed = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), "P") if False else Image.new("P", (6, 8), 1)
+    indexed = Image.new("P", (6, 8), 1)
     indexed.putpalette([0, 0, 0, 10, 20, 30])
     assert in_units(read_signal(png(indexed), "p.png"))[0, 0] == pytest.approx([10, 20, 30])
     indexed.putpalette([0, 0, 0, 90, 90, 90])
@@ -148,7 +149,9 @@ def test_read_signal_picks_pages_or_stacks_them() -> None:
 
 
 def test_read_signal_applies_dicom_rescale_and_names_window() -> None:
-    dataset = make_dicom(np.arange(48).reshape(8, 6), RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=[-960, 0], WindowWidth=[41, 9])
+    dataset = make_dicom(
+        np.arange(48).reshape(8, 6), RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=[-960, 0], WindowWidth=[41, 9]
+    )
     dataset.Modality, dataset.PixelSpacing = "CT", [0.5, 0.25]
     signal = read_signal(dicom_bytes(dataset), "ct.dcm")
     np.testing.assert_allclose(in_units(signal)[..., 0], np.arange(48).reshape(8, 6) * 2 - 1000, atol=1e-3)
@@ -201,7 +204,7 @@ def test_read_signal_sorts_a_dicom_series_and_gives_its_affine(as_zip: bool, tmp
 
 def test_read_signal_names_a_missing_dicom_decoder() -> None:
     dataset = make_dicom(np.zeros((8, 6)))
-    dataset.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xf7\0\x0b\x10\0\x08\0\x06"])
+    dataset.PixelData = encapsulate([b"\xff\xd8\xff\xf7\0\x0b\x10\0\x08\0\x06"])
     dataset["PixelData"].is_undefined_length = True
     dataset.file_meta.TransferSyntaxUID = JPEGLSLossless
     with pytest.raises(SignalError, match=r"compressed as JPEG-LS Lossless.*save it uncompressed"):
@@ -216,6 +219,7 @@ def test_read_signal_keeps_nifti_affine_and_slope(packed: bool) -> None:
     stored = nibabel.Nifti1Image.from_bytes(content)
     signal = read_signal(gzip.compress(content) if packed else content, "v.nii.gz" if packed else "v.nii")
     np.testing.assert_allclose(in_units(signal)[..., 0], stored.get_fdata(), atol=1e-3)
+    assert signal.affine is not None
     np.testing.assert_allclose(signal.affine, affine, atol=1e-5)
     assert signal.spacing == pytest.approx((3, 2, 4))
 
@@ -288,8 +292,11 @@ def test_read_signal_reads_a_record_from_disk_and_from_a_zip(tmp_path: Path) -> 
     import wfdb
 
     wave = np.sin(np.linspace(0, 60, 720))[:, None].repeat(2, axis=1) * [1.0, 2.0]
-    wfdb.wrsamp("r1", fs=360, units=["mV", "mV"], sig_name=["V5", "MLII"], p_signal=wave, fmt=["16", "16"], write_dir=str(tmp_path))
-    wfdb.wrann("r1", "atr", np.array([100, 400]), symbol=["N", "V"], write_dir=str(tmp_path))
+    with warnings.catch_warnings(action="ignore"):  # wfdb's writer uses what pandas deprecates
+        wfdb.wrsamp(
+            "r1", fs=360, units=["mV", "mV"], sig_name=["V5", "MLII"], p_signal=wave, fmt=["16", "16"], write_dir=str(tmp_path)
+        )
+        wfdb.wrann("r1", "atr", np.array([100, 400]), symbol=["N", "V"], write_dir=str(tmp_path))
     for source in (tmp_path / "r1.hea", tmp_path / "r1", tmp_path / "r1.dat", tmp_path):
         signal = read_signal(source)
         assert signal.events == ((100, "N"), (400, "V"))
@@ -305,6 +312,10 @@ def test_read_signal_reads_a_record_from_disk_and_from_a_zip(tmp_path: Path) -> 
 
 def test_read_signal_reads_the_raw_files_of_every_format() -> None:
     raw = SHARED / "raw"
-    names = ["chest_xray_1024.png", "dermatoscope_224.jpg", "hippocampus_190.nii.gz", "dicom_series", "100.hea"] if raw.is_dir() else []
+    names = (
+        ["chest_xray_1024.png", "dermatoscope_224.jpg", "hippocampus_190.nii.gz", "dicom_series", "100.hea"]
+        if raw.is_dir()
+        else []
+    )
     for name in names:
         assert read_signal(raw / name).values.dtype == np.float32

@@ -92,7 +92,9 @@ def test_resumed_run_equals_the_undisturbed_one_bit_for_bit(beats: Path, tmp_pat
     resumed = list(train(broken, resume=True))
     assert resumed[0].step == 13
     for best in (True, False):
-        for a, b in zip(learned_field(whole, best=best)[0].parameters(), learned_field(broken, best=best)[0].parameters(), strict=True):
+        for a, b in zip(
+            learned_field(whole, best=best)[0].parameters(), learned_field(broken, best=best)[0].parameters(), strict=True
+        ):
             assert torch.equal(a, b)
     losses = {event.step: event.loss for event in expected if isinstance(event, TrainStep)}
     assert all(event.loss == losses[event.step] for event in resumed if isinstance(event, TrainStep))
@@ -107,7 +109,17 @@ def test_best_weights_are_those_of_the_best_validation(beats: Path, tmp_path: Pa
 
 
 def test_collapse_goes_back_with_a_smaller_rate(beats: Path, tmp_path: Path) -> None:
-    run = make_run(beats, tmp_path, outer_lr=30.0, warmup_steps=0, skip_ratio=None, clip_norm=None, max_collapses=40, steps=12, collapse_drop_db=0.5)
+    run = make_run(
+        beats,
+        tmp_path,
+        outer_lr=30.0,
+        warmup_steps=0,
+        skip_ratio=None,
+        clip_norm=None,
+        max_collapses=40,
+        steps=12,
+        collapse_drop_db=0.5,
+    )
     with torch.no_grad():
         recoveries = []
         for event in train(run):
@@ -181,7 +193,9 @@ def test_run_killed_with_sigkill_and_resumed_equals_the_run_never_killed(beats: 
     def start(out: str, mode: str) -> subprocess.Popen[bytes]:
         root = Path(__file__).resolve().parents[1]
         environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([sys.executable, "-c", KILLED_RUN, str(beats), str(tmp_path / out), mode], cwd=root, env=environment)
+        return subprocess.Popen(
+            [sys.executable, "-c", KILLED_RUN, str(beats), str(tmp_path / out), mode], cwd=root, env=environment
+        )
 
     whole = start("whole", "start")
     killed, metrics = start("killed", "start"), tmp_path / "killed" / "metrics.jsonl"

@@ -100,6 +100,7 @@ def _describe_data(config: CheckpointConfig) -> str:
     rows = [f"- data set: {data.name}"]
     rows += [f"- training signals: {data.train_signals:,}"] if data.train_signals else []
     rows += [f"- classes: {', '.join(data.class_names)}"] if data.class_names else []
+    rows += [f"- source: {data.source}"] if _is_prose(data.source) else []
     rows += [f"- licence: {data.licence}"] if data.licence else []
     rows += [f"- SHA-256: `{data.sha256}`"] if data.sha256 else []
     return "## Data\n" + "\n".join(rows)
@@ -125,12 +126,14 @@ def _describe_metrics(config: CheckpointConfig) -> str:
     for m in config.metrics:
         measured = f"{m.psnr:.2f} | {_number(m.ssim, '.4f')} | {_number(m.lpips, '.4f')} | {m.mse:.3e}"
         rows.append(f"| {m.split} | {m.n:,} | {m.fit_steps} | {measured} |")
-    commands = "\n".join(f"    {evaluate_command(config, metrics)}" for metrics in config.metrics)
-    return (
-        "## Metrics\nMeans over signals, on reconstructions clamped to [0, 1].\n\n"
-        + "\n".join(rows)
-        + f"\n\nMeasure them again (the first N signals of the split, in the file's order):\n\n{commands}"
-    )
+    text = "## Metrics\nMeans over signals, on reconstructions clamped to [0, 1].\n\n" + "\n".join(rows)
+    measured = [metrics for metrics in config.metrics if metrics.split == "test"]
+    if len(measured) < len(config.metrics):
+        text += "\n\nRows of other splits are what training watched: some signals, evenly spread over the split."
+    if measured:
+        commands = "\n".join(f"    {evaluate_command(config, metrics)}" for metrics in measured)
+        text += f"\n\nMeasure the test split again (its first N signals, in the file's order):\n\n{commands}"
+    return text
 
 
 def _number(value: float | None, form: str) -> str:
@@ -141,8 +144,15 @@ def _data_argument(config: CheckpointConfig) -> str:
     """What `--data` was; an absolute path means nothing on another machine, so only its name is kept."""
     if config.data is None:
         return "DATA"
-    source = config.data.source or config.data.name
+    source = config.data.file or config.data.source
+    if not source or _is_prose(source):
+        return shlex.quote(config.data.name)
     return shlex.quote(PurePath(source).name if PurePath(source).is_absolute() else source)
+
+
+def _is_prose(source: str) -> bool:
+    """Whether a source is an address or a reference for people, not something to give to `--data`."""
+    return "://" in source or len(source.split()) > 1
 
 
 def _differences(group: str, preset: BaseModel, actual: BaseModel) -> list[str]:

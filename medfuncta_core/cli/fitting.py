@@ -53,6 +53,8 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Fit the signals of a split and print their mean quality."""
+    if update_card and split is not Split.test:
+        raise typer.BadParameter("a card states the test split; leave --split or --update-card out")
     import numpy as np
     from tqdm import tqdm
 
@@ -163,7 +165,7 @@ def gallery(
         labels=np.full(len(rows), -1) if opened.labels is None else opened.labels[rows],
         psnr=np.concatenate([batch.psnr for batch in batches]),
         ids=tuple(f"{split}/{row}" for row in rows),
-        class_names=opened.class_names,
+        class_names=_class_names(fitter, opened),
         shape=opened.shape,
         data=opened.name,
         fit_steps=fitter.config.steps,
@@ -173,6 +175,13 @@ def gallery(
     report = {"out": str(path), "n": len(kept), "psnr": psnr if math.isfinite(psnr) else None, "checkpoint": str(checkpoint)}
     report |= {"data": data, "split": str(split), "fit_steps": kept.fit_steps, "classes": list(kept.class_names)}
     emit(report, as_json, [f"wrote {path}: {len(kept)} latents, mean PSNR {format_metric(report['psnr'], ' dB')}"])
+
+
+def _class_names(fitter: Fitter, data: DataSet) -> tuple[str, ...]:
+    """The checkpoint's names of the same classes, where the data file has numbers only."""
+    known = fitter.checkpoint.config.data.class_names if fitter.checkpoint and fitter.checkpoint.config.data else ()
+    numbered = data.class_names == tuple(str(number) for number in range(len(data.class_names)))
+    return known if numbered and len(known) >= len(data.class_names) else data.class_names
 
 
 def _load_fitter(checkpoint: Path, fit_steps: int | None, device: Device) -> Fitter:

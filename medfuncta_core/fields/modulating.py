@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from medfuncta_core.fields.passes import Gradients, Modulations
+from medfuncta_core.fields.passes import Gradients
 from medfuncta_core.fields.siren import ModulatedSIREN
+from medfuncta_core.fields.tiles import Modulations
 
 KINDS = ("shift", "scale")
 
@@ -28,7 +29,11 @@ def modulate_tangent(field: ModulatedSIREN, direction: Float[Tensor, "b p"]) -> 
 @torch.no_grad()
 def latent_gradient(field: ModulatedSIREN, gradient: Modulations) -> Float[Tensor, "b p"]:
     """Gradient in the latents from the gradient in the modulations."""
-    parts = [g.flatten(1) @ weight.flatten(0, 1) for g, weight in zip(gradient, _weights(field), strict=True) if g is not None and weight is not None]
+    parts = [
+        g.flatten(1) @ weight.flatten(0, 1)
+        for g, weight in zip(gradient, _weights(field), strict=True)
+        if g is not None and weight is not None
+    ]
     return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
 
 

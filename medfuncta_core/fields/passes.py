@@ -1,20 +1,12 @@
-"""Hand-derived passes through the modulated SIREN: forward, backward, and their tangents (duals), without an autograd graph.
+"""Hand-derived passes of a field over whole contexts, tile by tile: values, loss gradients and Hessian-vector products.
 
-Written out for one layer, with omega folded into weights, biases and shifts (W' = omega W), a dot for the tangent in the latent's
-direction, and `c`, `s` the scale and shift modulations of a signal (c = 1, s = 0 where a layer has none):
-
-    a = W' h + b'            u = c a + s              h+ = [h] + sin u
-    da = W' dh               du = c da + dc a + ds    dh+ = [dh] + cos(u) du
-    g_u = cos(u) g_h         dg_u = cos(u) dg_h - sin(u) du g_h
-    g_a = c g_u              dg_a = c dg_u + dc g_u   dW' = dg_a^T h + g_a^T dh
-
-[.] only with residual connections. Primal and tangent travel stacked, so that each layer is one product forward and one back, and
-signals and points are worked through in tiles whose activations stay in a CPU's cache. Source: DESIGN.md, "The meta-gradient".
+`tiles.py` has the arithmetic. Nothing here makes an autograd graph; buffers are reused from call to call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -22,21 +14,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medfuncta_core.fields.siren import ModulatedSIREN
+from medfuncta_core.fields.tiles import Activations, Folded, FoldedGradients, Modulations, Workspace, backward, dual, forward
 from medfuncta_core.grids import ContextSet
 
 Gradients = dict[str, Tensor]
 
-
-class Modulations(NamedTuple):
-    """Shift and scale of every modulated layer, `(b, M, L)`, or gradients and tangents of them; None where a field has none."""
-
-    shift: Tensor | None
-    scale: Tensor | None
-
-    def layer(self, m: int, signals: slice) -> tuple[Tensor | None, Tensor | None]:
-        """The m-th modulated layer's shift and scale `(b, 1, L)`, None for an unmodulated layer (m < 0)."""
-        pick = lambda x: None if x is None or m < 0 else x[signals, m, None]  # noqa: E731
-        return pick(self.shift), pick(self.scale)
+TILE_ELEMENTS = {"cuda": 2**23}  # points times width worked on at once; on a CPU 2**18 for every thread
+TAPE_BYTES = 2**29  # activations kept for the Hessian products; beyond this they are computed again
 
 
 class LossGradient(NamedTuple):
@@ -47,48 +31,63 @@ class LossGradient(NamedTuple):
     gradient: Modulations
 
 
-class Workspace:
-    """Buffers that are allocated once and reused by name: fresh memory costs more than the arithmetic done in it."""
+@dataclass(eq=False)
+class Tape:
+    """Activations of one context at one place, kept so that a Hessian product there need not compute them again."""
 
-    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        self._dtype, self._device = dtype, device
-        self._buffers: dict[str, Tensor] = {}
-
-    def take(self, name: str, *shape: int) -> Tensor:
-        """An uninitialised contiguous tensor of `shape`; the previous one of this name is overwritten."""
-        count = 1
-        for n in shape:
-            count *= n
-        buffer = self._buffers.get(name)
-        if buffer is None or buffer.numel() < count:
-            buffer = self._buffers[name] = torch.empty(count, dtype=self._dtype, device=self._device)
-        return buffer[:count].view(shape)
+    space: Workspace
+    tiles: list[Activations] = field(default_factory=list)
+    gradient: Modulations | None = None
 
 
 class FieldPasses:
-    """Passes of one field at fixed parameters; make a new one (or `refresh`) after the parameters have changed.
+    """Passes of one field at fixed parameters; call `refresh` after the parameters have changed.
 
     Args:
         field: Its parameters are read, never written; its dtype and device are used.
         tile_elements: Points times width that are worked on at once; chosen for the device when None.
+        tape_bytes: What all tapes of a meta-step may hold.
     """
 
-    def __init__(self, field: ModulatedSIREN, *, tile_elements: int | None = None) -> None:
+    def __init__(self, field: ModulatedSIREN, *, tile_elements: int | None = None, tape_bytes: int = TAPE_BYTES) -> None:
         self.field, self.config = field, field.config
-        device = field.first_weight.device
-        self._workspace = Workspace(field.first_weight.dtype, device)
-        self._tile_elements = tile_elements or (2**23 if device.type == "cuda" else 2**18 * torch.get_num_threads())
-        self._unmodulated = 0 if self.config.modulate_first else 1
+        self._dtype, self._device = field.first_weight.dtype, field.first_weight.device
+        self._space = Workspace(self._dtype, self._device)
+        self._tape_spaces: list[Workspace] = []
+        self._tape_bytes = tape_bytes
+        self._tile_elements = tile_elements or TILE_ELEMENTS.get(self._device.type, 2**18 * torch.get_num_threads())
+        first_modulated = 0 if self.config.modulate_first else 1
+        self._omegas = torch.tensor(self.config.omegas[first_modulated:-1], dtype=self._dtype, device=self._device)[:, None]
         self.refresh()
 
     @torch.no_grad()
     def refresh(self) -> None:
         """Fold omega into the current weights and biases."""
         field, omegas = self.field, self.config.omegas
-        self._weights = [field.first_weight * omegas[0], *(w * omega for w, omega in zip(field.hidden_weight, omegas[1:-1], strict=True))]
-        self._biases = [field.first_bias * omegas[0], *(b * omega for b, omega in zip(field.hidden_bias, omegas[1:-1], strict=True))]
-        modulated = omegas[self._unmodulated : -1]
-        self._omegas = torch.tensor(modulated, dtype=field.first_weight.dtype, device=field.first_weight.device)[:, None]
+        hidden = list(zip(field.hidden_weight, field.hidden_bias, omegas[1:-1], strict=True))
+        self._folded = Folded(
+            self.config,
+            [field.first_weight * omegas[0], *(weight * omega for weight, _, omega in hidden)],
+            [field.first_bias * omegas[0], *(bias * omega for _, bias, omega in hidden)],
+            field.last_weight.detach(),
+            field.last_bias + self.config.output_offset,
+            0 if self.config.modulate_first else 1,
+        )
+
+    def tapes(self, steps: int, signals: int, points: int) -> list[Tape | None]:
+        """Tapes for the inner steps of one meta-step, or Nones where they would hold too much.
+
+        Args:
+            steps: G.
+            signals: b.
+            points: Of each step's context.
+        """
+        arrays = (4 if self.config.modulate_scale else 3) * (self.config.depth - 1)
+        if steps * arrays * signals * points * self.config.width * self._dtype.itemsize > self._tape_bytes:
+            return [None] * steps
+        while len(self._tape_spaces) < steps:
+            self._tape_spaces.append(Workspace(self._dtype, self._device))
+        return [Tape(space) for space in self._tape_spaces[:steps]]
 
     @torch.no_grad()
     def values(self, coords: Float[Tensor, "*b n d"], modulations: Modulations) -> Float[Tensor, "b n c"]:
@@ -96,35 +95,59 @@ class FieldPasses:
         signals = _signals(modulations)
         shared = coords.expand(signals, *coords.shape[-2:])
         out = coords.new_empty(signals, shared.shape[1], self.config.channels)
-        folded = self._fold(modulations)
+        folded_modulations = self._fold(modulations)
         for i, j in self._tiles(signals, shared.shape[1]):
-            y, _, _ = self._forward(shared[i, j], folded, None, i, keep=False)
-            out[i, j] = y[0].view(out[i, j].shape)
+            part = shared[i, j]
+            tile = Activations(i, part.shape[1])
+            out[i, j] = forward(self._folded, part.reshape(-1, part.shape[-1]), folded_modulations, tile, self._space, None).view(
+                out[i, j].shape
+            )
         return out
 
     @torch.no_grad()
     def loss_gradient(
-        self, context: ContextSet, modulations: Modulations, *, weight: float = 1.0, into: Gradients | None = None
+        self,
+        context: ContextSet,
+        modulations: Modulations,
+        *,
+        weight: float = 1.0,
+        into: Gradients | None = None,
+        tape: Tape | None = None,
     ) -> LossGradient:
         """Per-signal mean squared error (Eq. 5, mean over points and channels) and its gradient.
 
         Args:
             context: b signals.
             modulations: Of the same signals.
-            weight: Factor of the gradients, not of the loss.
+            weight: Factor of what is added to `into`, not of the result.
             into: Gradients of the network's own parameters (modulation layers excluded) are added here when given.
-
-        Returns:
-            Loss `(b,)`, the same of values clamped to [0, 1], and the gradient in shift and scale.
+            tape: Filled for a later `hessian_product` when given.
         """
-        loss, gradient, _ = self._sweep(context, modulations, None, weight, into)
+        loss = context.values.new_zeros(2, len(context.values))  # as it is, and of clamped values
+        sums = modulations.zeros_like()
+        parameters = None if into is None else FoldedGradients(self._folded)
+        for tile in self._sweep(context, self._fold(modulations), loss, sums, parameters, tape):
+            if tape is not None:
+                tape.tiles.append(tile)
+        if into is not None and parameters is not None:
+            self._unfold(parameters, weight, into)
+        gradient = self._unfold_modulations(sums)
+        if tape is not None:
+            tape.gradient = gradient
         return LossGradient(loss[0], loss[1], gradient)
 
     @torch.no_grad()
     def hessian_product(
-        self, context: ContextSet, modulations: Modulations, tangent: Modulations, *, weight: float = 1.0, into: Gradients
+        self,
+        context: ContextSet,
+        modulations: Modulations,
+        tangent: Modulations,
+        *,
+        weight: float = 1.0,
+        into: Gradients,
+        tape: Tape | None = None,
     ) -> tuple[Modulations, Modulations]:
-        """Derivative of the summed losses' gradient along a change of the modulations: one dual forward and one dual backward pass.
+        """Derivative of the summed losses' gradient along a change of the modulations: a tangent and a dual backward pass.
 
         Args:
             context: b signals, the context at which the gradient was taken.
@@ -132,47 +155,55 @@ class FieldPasses:
             tangent: Direction.
             weight: Factor of what is added to `into`.
             into: weight times the derivative of the gradient of the network's own parameters is added here.
+            tape: Of that gradient; without it, forward and backward pass are repeated.
 
         Returns:
             The gradient in shift and scale, and its derivative; the modulation layers' share follows from these alone.
         """
-        _, gradient, dual = self._sweep(context, modulations, tangent, weight, into)
-        assert dual is not None
-        return gradient, dual
-
-    # ---------------------------------------------------------------------------------------------------------- one tile after another
+        folded_modulations, folded_tangent = self._fold(modulations), self._fold(tangent, tangent=True)
+        dual_sums, parameters = modulations.zeros_like(), FoldedGradients(self._folded)
+        factor = 2 / context.values[0].numel()
+        if tape is not None and tape.gradient is not None:
+            gradient, tiles = tape.gradient, iter(tape.tiles)
+        else:
+            sums = modulations.zeros_like()
+            tiles = self._sweep(context, folded_modulations, context.values.new_zeros(2, len(context.values)), sums, None, None)
+            gradient = sums
+        for tile in tiles:
+            dual(self._folded, folded_modulations, folded_tangent, tile, self._space, factor, dual_sums, parameters)
+        self._unfold(parameters, weight, into)
+        if tape is None:
+            gradient = self._unfold_modulations(gradient)
+        return gradient, self._unfold_modulations(dual_sums)
 
     def _sweep(
-        self, context: ContextSet, modulations: Modulations, tangent: Modulations | None, weight: float, into: Gradients | None
-    ) -> tuple[Tensor, Modulations, Modulations | None]:
+        self,
+        context: ContextSet,
+        modulations: Modulations,
+        loss: Tensor,
+        sums: Modulations,
+        parameters: FoldedGradients | None,
+        tape: Tape | None,
+    ) -> Iterator[Activations]:
+        """Forward and backward pass of every tile, added up in `loss`, `sums` and `parameters`.
+
+        Without a tape, a tile's activations are valid until the next one.
+        """
         values = context.values
         signals, points, channels = values.shape
         coords = context.coords.expand(signals, *context.coords.shape[-2:])
-        loss = values.new_zeros(2, signals)  # as it is, and of clamped values
-        stack = 1 if tangent is None else 2
-        zeros = lambda x: None if x is None else x.new_zeros(stack, *x.shape)  # noqa: E731
-        sums = Modulations(zeros(modulations.shift), zeros(modulations.scale))
-        folded, folded_tangent = self._fold(modulations), None if tangent is None else self._fold(tangent, tangent=True)
-        scaled = _FoldedGradients(self, into) if into is not None else None
-        for i, j in self._tiles(signals, points):
-            y, hs, saved = self._forward(coords[i, j], folded, folded_tangent, i, keep=True)
-            tile = y[0].view(i.stop - i.start, -1, channels)
-            error = tile - values[i, j]
+        space = self._space if tape is None else tape.space
+        for number, (i, j) in enumerate(self._tiles(signals, points)):
+            tag = "" if tape is None else str(number)
+            part, target = coords[i, j], values[i, j]
+            tile = Activations(i, part.shape[1])
+            y = forward(self._folded, part.reshape(-1, part.shape[-1]), modulations, tile, space, tag).view(target.shape)
+            error = y - target
             loss[0, i] += error.square().sum((1, 2)) / (points * channels)
-            loss[1, i] += (tile.clamp(0, 1) - values[i, j]).square().sum((1, 2)) / (points * channels)
-            g = self._workspace.take("g_y", stack, len(y[0]), channels)
-            factor = 2 / (points * channels)
-            torch.mul(error.reshape(-1, channels), factor, out=g[-1])
-            if tangent is not None:
-                torch.mul(y[1], factor, out=g[0])
-            self._backward(g, hs, saved, folded, folded_tangent, i, sums, scaled)
-        if scaled is not None:
-            scaled.finish(weight)
-        split = lambda x, at: None if x is None else x[at]  # noqa: E731
-        shift = None if sums.shift is None else sums.shift * self._omegas
-        gradient = Modulations(split(shift, -1), split(sums.scale, -1))
-        dual = None if tangent is None else Modulations(split(shift, 0), split(sums.scale, 0))
-        return loss, gradient, dual
+            loss[1, i] += (y.clamp(0, 1) - target).square().sum((1, 2)) / (points * channels)
+            g_y = error.mul_(2 / (points * channels)).view(-1, channels)
+            backward(self._folded, g_y, modulations, tile, space, tag, sums, parameters)
+            yield tile
 
     def _tiles(self, signals: int, points: int) -> Iterator[tuple[slice, slice]]:
         """Whole signals while they are small, else parts of one."""
@@ -186,150 +217,24 @@ class FieldPasses:
         """omega (shift + b), the bias joined in where no scale stands between them; tangents and scales carry no bias."""
         shift = None if modulations.shift is None else modulations.shift * self._omegas
         if shift is not None and modulations.scale is None and not tangent:
-            shift = shift + torch.stack(self._biases[self._unmodulated :])
+            shift = shift + torch.stack(self._folded.biases[self._folded.first_modulated :])
         return Modulations(shift, modulations.scale)
 
-    def _forward(
-        self, coords: Tensor, modulations: Modulations, tangent: Modulations | None, signals: slice, *, keep: bool
-    ) -> tuple[Tensor, list[Tensor], list[_Saved]]:
-        """Values `(stack, rows, c)`, inputs of every layer `(stack, rows, L)` and what the backward pass needs of it."""
-        tile_signals, tile_points, width = *coords.shape[:2], self.config.width
-        rows, stack, take = tile_signals * tile_points, 1 if tangent is None else 2, self._workspace.take
-        h = coords.reshape(1, rows, -1)
-        hs, saved = [h], []
-        for k, weight in enumerate(self._weights):
-            tag = k if keep else k % 2
-            shift, scale = modulations.layer(k - self._unmodulated, signals)
-            a = take(f"a{tag}" if scale is not None else "a", stack, rows, width)
-            torch.mm(h.view(-1, h.shape[-1]), weight.mT, out=a[: len(h)].view(-1, width))
-            if tangent is not None and k == 0:
-                a[1].zero_()  # coordinates have no tangent
-            by_signal = lambda x: x.view(-1, tile_signals, tile_points, width)  # noqa: E731
-            if scale is not None or shift is None:
-                a[0].add_(self._biases[k])
-            u = a
-            if scale is not None:
-                u = take("u", stack, rows, width)
-                torch.mul(by_signal(a), scale, out=by_signal(u))
-            if shift is not None:
-                by_signal(u)[0].add_(shift)
-            out, cosine = take(f"h{tag}", stack, rows, width), take(f"cos{tag}", rows, width)
-            torch.sin(u[0], out=out[0])
-            torch.cos(u[0], out=cosine)
-            sine_du = None
-            if tangent is not None:
-                d_shift, d_scale = tangent.layer(k - self._unmodulated, signals)
-                if d_scale is not None:
-                    by_signal(u)[1].addcmul_(by_signal(a)[0], d_scale)
-                if d_shift is not None:
-                    by_signal(u)[1].add_(d_shift)
-                sine_du = take(f"sine_du{tag}", rows, width)
-                torch.mul(out[0], u[1], out=sine_du)
-                torch.mul(cosine, u[1], out=out[1])
-            if self.config.residual and k > 0:
-                out.add_(h)
-            h = out
-            hs.append(h)
-            saved.append(_Saved(cosine, sine_du, a if scale is not None else None))
-        y = take("y", stack, rows, self.config.channels)
-        torch.mm(h.view(-1, width), self.field.last_weight.mT, out=y.view(-1, self.config.channels))
-        y[0].add_(self.field.last_bias + self.config.output_offset)
-        return y, hs, saved
+    def _unfold_modulations(self, sums: Modulations) -> Modulations:
+        return Modulations(None if sums.shift is None else sums.shift * self._omegas, sums.scale)
 
-    def _backward(
-        self,
-        g_y: Tensor,
-        hs: list[Tensor],
-        saved: list[_Saved],
-        modulations: Modulations,
-        tangent: Modulations | None,
-        signals: slice,
-        sums: Modulations,
-        gradients: _FoldedGradients | None,
-    ) -> None:
-        """Backward pass of a tile; `g_y` is `(stack, rows, c)` with the dual first, so that one product pairs it with [h, dh]."""
-        stack, rows, width = len(g_y), g_y.shape[1], self.config.width
-        count, take = signals.stop - signals.start, self._workspace.take
-        by_signal = lambda x: x.view(-1, count, rows // count, width)  # noqa: E731
-        if gradients is not None:
-            gradients.add_last(g_y, hs[-1])
-        g = take("g0", stack, rows, width)
-        torch.mm(g_y.view(-1, g_y.shape[-1]), self.field.last_weight, out=g.view(-1, width))
-        for k in reversed(range(len(self._weights))):
-            m, (cosine, sine_du, a) = k - self._unmodulated, saved[k]
-            g_u = take("g_u", stack, rows, width)
-            torch.mul(g, cosine, out=g_u)
-            if sine_du is not None:
-                g_u[0].addcmul_(sine_du, g[-1], value=-1)
-            g_sum = by_signal(g_u).sum(2) if m >= 0 and sums.shift is not None else None
-            if g_sum is not None:
-                assert sums.shift is not None
-                sums.shift[:, signals, m] += g_sum
-            if a is not None:
-                g_u = self._through_scale(g_u, a, modulations, tangent, m, signals, sums, by_signal)
-                g_sum = None  # the bias sits below the scale, the shift above it
-            if gradients is not None:
-                gradients.add(k, g_u, hs[k], g_sum)
-            if k == 0:
-                break
-            below = take(f"g{1 + k % 2}", stack, rows, width)
-            if self.config.residual:
-                torch.addmm(g.view(-1, width), g_u.view(-1, width), self._weights[k], out=below.view(-1, width))
-            else:
-                torch.mm(g_u.view(-1, width), self._weights[k], out=below.view(-1, width))
-            g = below
-
-    def _through_scale(self, g_u, a, modulations, tangent, m, signals, sums, by_signal):
-        """g_a from g_u, adding the scale's gradient (sum of g_u a) and its dual to the sums."""
-        scale = modulations.scale[signals, m, None]
-        products = g_u * a[0]
-        g_a = (by_signal(g_u) * scale).view(g_u.shape)
-        if tangent is not None:
-            products[0].addcmul_(g_u[1], a[1])
-            by_signal(g_a)[0].addcmul_(by_signal(g_u)[1], tangent.scale[signals, m, None])
-        sums.scale[:, signals, m] += by_signal(products).sum(2)
-        return g_a
-
-
-class _Saved(NamedTuple):
-    """Per layer: cos u `(rows, L)`, sin(u) du in dual passes, and a `(stack, rows, L)` where a scale multiplies it."""
-
-    cosine: Tensor
-    sine_du: Tensor | None
-    a: Tensor | None
-
-
-class _FoldedGradients:
-    """Gradients in the folded weights, accumulated over tiles and unfolded once."""
-
-    def __init__(self, passes: FieldPasses, into: Gradients) -> None:
-        self._into, self._config = into, passes.config
-        self._weights = [torch.zeros_like(weight) for weight in passes._weights]
-        self._biases = [torch.zeros_like(bias) for bias in passes._biases]
-        self._last_weight = torch.zeros_like(passes.field.last_weight)
-        self._last_bias = torch.zeros_like(passes.field.last_bias)
-
-    def add(self, k: int, g_a: Tensor, h: Tensor, g_sum: Tensor | None) -> None:
-        """Layer k's `g_a^T h`, primal and dual paired; `g_sum` `(stack, b, L)` saves summing g_a again."""
-        g_pairs = g_a[: len(h)].reshape(-1, g_a.shape[-1])
-        self._weights[k].addmm_(g_pairs.mT, h.reshape(-1, h.shape[-1]))
-        self._biases[k] += g_a[0].sum(0) if g_sum is None else g_sum[0].sum(0)
-
-    def add_last(self, g_y: Tensor, h: Tensor) -> None:
-        """The linear last layer."""
-        self._last_weight.addmm_(g_y.reshape(-1, g_y.shape[-1]).mT, h.reshape(-1, h.shape[-1]))
-        self._last_bias += g_y[0].sum(0)
-
-    def finish(self, weight: float) -> None:
-        """Add weight times the gradients in the field's own parameters (d/dW = omega d/dW') to the target."""
-        omegas, into = self._config.omegas, self._into
-        into["first_weight"].add_(self._weights[0], alpha=weight * omegas[0])
-        into["first_bias"].add_(self._biases[0], alpha=weight * omegas[0])
-        for k, omega in enumerate(omegas[1:-1]):
-            into["hidden_weight"][k].add_(self._weights[k + 1], alpha=weight * omega)
-            into["hidden_bias"][k].add_(self._biases[k + 1], alpha=weight * omega)
-        into["last_weight"].add_(self._last_weight, alpha=weight)
-        into["last_bias"].add_(self._last_bias, alpha=weight)
+    def _unfold(self, gradients: FoldedGradients, weight: float, into: Gradients) -> None:
+        """Add weight times the gradients in the field's own parameters, d/dW = omega d/dW'."""
+        for k, omega in enumerate(self.config.omegas[:-1]):
+            at = (
+                (into["first_weight"], into["first_bias"])
+                if k == 0
+                else (into["hidden_weight"][k - 1], into["hidden_bias"][k - 1])
+            )
+            at[0].add_(gradients.weights[k], alpha=weight * omega)
+            at[1].add_(gradients.biases[k], alpha=weight * omega)
+        into["last_weight"].add_(gradients.last_weight, alpha=weight)
+        into["last_bias"].add_(gradients.last_bias, alpha=weight)
 
 
 def _signals(modulations: Modulations) -> int:

@@ -27,8 +27,8 @@ class ModulatedSIREN(nn.Module):
         config: Architecture and switches.
         generator: Source of the initial weights; torch's global one when None.
 
-    Shapes: first_weight `(L, d)`, hidden_weight `(K-2, L, L)`, last_weight `(c, L)`, shift_weight and scale_weight `(M, L, P)` with M
-    modulated layers, and their biases.
+    Shapes: first_weight `(L, d)`, hidden_weight `(K-2, L, L)`, last_weight `(c, L)`, shift_weight and scale_weight `(M, L, P)`
+    with M modulated layers, and their biases.
     """
 
     def __init__(self, config: FieldConfig, *, generator: torch.Generator | None = None) -> None:
@@ -83,7 +83,9 @@ class ModulatedSIREN(nn.Module):
         unmodulated = 0 if config.modulate_first else 1
         h = coords if coords.ndim == 3 else coords.expand(len(latent), *coords.shape)
         for k, omega in enumerate(config.omegas[:-1]):
-            weight, bias = (self.first_weight, self.first_bias) if k == 0 else (self.hidden_weight[k - 1], self.hidden_bias[k - 1])
+            weight, bias = (
+                (self.first_weight, self.first_bias) if k == 0 else (self.hidden_weight[k - 1], self.hidden_bias[k - 1])
+            )
             u = h @ weight.mT + bias
             if k >= unmodulated and scale is not None:
                 u = u * scale[:, k - unmodulated, None, :]

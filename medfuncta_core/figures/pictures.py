@@ -98,7 +98,7 @@ def cut_planes(values: Float[np.ndarray, "x y z c"]) -> tuple[np.ndarray, np.nda
 
 def turn_planes(
     planes: Sequence[np.ndarray],
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     affine: Float[np.ndarray, "4 4"] | None = None,
     spacing: tuple[float, ...] | None = None,
 ) -> tuple[Plane, ...]:
@@ -140,7 +140,7 @@ def _turn(
     axis: int,
     world: list[int],
     affine: np.ndarray,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     steps: np.ndarray,
     centre: np.ndarray,
 ) -> Plane:

@@ -1,13 +1,14 @@
 """Arrays -> Plotly figures with one template: axes named with units, no chart junk, readable on light and dark pages.
 
-Text, grid and background colours are left to the page's theme; the traces' own colours (Okabe-Ito) keep a contrast of 3:1 or more on white
-and on near-black, and every trace also differs by dash or marker, so colour never carries a meaning alone.
+Text, grid and background colours are left to the page's theme; the traces' own colours (Okabe-Ito) keep a contrast of 3:1 or more
+on white and on near-black, and every trace also differs by dash or marker, so colour never carries a meaning alone.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -22,15 +23,17 @@ INPUT_COLOUR, RECONSTRUCTION_COLOUR = OKABE_ITO[:2]
 PAPER_MINOR, PAPER_MAJOR = "rgba(213, 94, 0, 0.16)", "rgba(213, 94, 0, 0.38)"
 HIDDEN_FILL = "rgba(128, 128, 128, 0.22)"
 
+MARGIN = {"l": 56, "r": 14, "t": 34, "b": 40}
+LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"}
 TEMPLATE = go.layout.Template(
     layout=go.Layout(
         colorway=OKABE_ITO,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 56, "r": 12, "t": 34, "b": 40},
+        margin=MARGIN,
         hovermode="x unified",
         hoverlabel={"namelength": -1},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        legend=LEGEND,
         xaxis={"zeroline": False, "automargin": False},
         yaxis={"zeroline": False, "automargin": False},
     )
@@ -58,8 +61,7 @@ def loss_curve(steps: Sequence[int], loss: Sequence[float], total: int, selected
     positive = [value for value in loss if value > 0 and math.isfinite(value)] or [1.0]
     low, high = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)) + 1e-9)
     figure = _curve("Loss (MSE)", steps, loss, total, RECONSTRUCTION_COLOUR, "dash", "%{y:.3g}", selected)
-    figure.update_yaxes(type="log", range=[low, max(high, low + 1)], dtick=1, exponentformat="power")
-    figure.update_yaxes(minor={"dtick": "D1", "showgrid": True, "gridcolor": "rgba(128, 128, 128, 0.16)"})
+    figure.update_yaxes(type="log", range=[low, max(high, low + 1)], dtick=1, tickformat=".0e")
     return figure
 
 
@@ -76,7 +78,7 @@ def _curve(
     mode = "lines+markers" if total <= 60 else "lines"
     line = {"color": colour, "width": 2, "dash": dash}
     trace = go.Scatter(x=list(steps), y=list(values), mode=mode, line=line, marker={"size": 5}, name=title, hovertemplate=hover)
-    figure = go.Figure(trace, layout={"template": TEMPLATE, "showlegend": False, "margin": TEMPLATE.layout.margin})
+    figure = go.Figure(trace, layout={"template": TEMPLATE, "showlegend": False, "margin": MARGIN})
     if selected is not None and selected in steps:
         value = values[list(steps).index(selected)]
         marker = {"size": 12, "symbol": "circle-open", "color": colour, "line": {"width": 2}}
@@ -130,23 +132,29 @@ def ecg_figure(
     figure.add_trace(area, row=2, col=1)
     for start, stop in _hidden_runs(mask):
         figure.add_vrect(x0=x[start], x1=x[stop], fillcolor=HIDDEN_FILL, line={"width": 0}, layer="below")
-    figure.update_layout(template=TEMPLATE, hovermode="x unified", margin=TEMPLATE.layout.margin, legend=TEMPLATE.layout.legend)
-    _rule_paper(figure, duration, step is not None, signal.unit, high - low)
+    figure.update_layout(template=TEMPLATE, hovermode="x unified", margin=MARGIN, legend=LEGEND)
+    _rule_paper(figure, duration, step is not None, signal.unit, (low, high))
     figure.update_yaxes(title={"text": "Error", "standoff": 6}, range=[0, error_limit], nticks=3, row=2, col=1)
     return figure
 
 
-def _rule_paper(figure: go.Figure, duration: float, seconds: bool, unit: str, span: float) -> None:
+def _rule_paper(figure: go.Figure, duration: float, seconds: bool, unit: str, window: tuple[float, float]) -> None:
     """ECG paper's squares, as long as they stay wide enough to see."""
     if seconds and duration <= 4:
-        squares = {"dtick": 0.2, "minor": {"dtick": 0.04, "showgrid": True, "gridcolor": PAPER_MINOR}, "tickformat": ".1f"}
+        squares: dict[str, Any] = {
+            "dtick": 0.2,
+            "minor": {"dtick": 0.04, "showgrid": True, "gridcolor": PAPER_MINOR},
+            "tickformat": ".1f",
+        }
     else:
         squares = {"minor": {"showgrid": True, "gridcolor": PAPER_MINOR}}
     figure.update_xaxes(showgrid=True, gridcolor=PAPER_MAJOR, range=[0, duration], **squares)
     figure.update_xaxes(title={"text": "Time (s)" if seconds else "Sample", "standoff": 6}, row=2, col=1)
-    major = 0.5 if unit == "mV" and span <= 8 else None
+    low, high = window
+    major = 0.5 if unit == "mV" and high - low <= 8 else None
     ruled = {"dtick": major, "minor": {"dtick": 0.1}} if major else ({"dtick": 0.5, "minor": {"dtick": 0.1}} if not unit else {})
     figure.update_yaxes(showgrid=True, gridcolor=PAPER_MAJOR, minor_showgrid=True, minor_gridcolor=PAPER_MINOR, row=1, col=1)
+    figure.update_yaxes(range=[low - 0.06 * (high - low), high + 0.06 * (high - low)], row=1, col=1)
     figure.update_yaxes(title={"text": f"Voltage ({unit})" if unit else "Value (0 to 1)", "standoff": 6}, row=1, col=1, **ruled)
 
 

@@ -1,7 +1,16 @@
 """Meta-learning of shared parameters: inner loop, exact meta-gradient, outer step, and the training generator."""
 
 from medfuncta_core.learning.meta_gradient import MetaGradient, inner_loop, meta_gradient
-from medfuncta_core.learning.training import Recovery, TrainEvent, TrainingRun, TrainStep, Validation, learned_field, train, validate
+from medfuncta_core.learning.training import (
+    Recovery,
+    TrainEvent,
+    TrainingRun,
+    TrainStep,
+    Validation,
+    learned_field,
+    train,
+    validate,
+)
 
 __all__ = [
     "MetaGradient",

@@ -6,12 +6,14 @@
         theta_bar <- theta_bar - alpha h_theta
         lambda    <- lambda    - alpha h_phi
 
-Only phi_0 ... phi_G and the drawn points are kept. Sources: Eq. 28 to 32; DESIGN.md. The readable version that autograd
-differentiates is `learning/reference.py`; both agree to 1e-10 in float64.
+Only phi_0 ... phi_G and the drawn points are kept, and each step's activations while they are few (`TAPE_BYTES`), to save
+computing them again. The readable version, through autograd, is `reference.py`; both agree to 1e-10 in float64.
+Sources: Eq. 28 to 32; DESIGN.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +22,7 @@ from torch import Tensor
 
 from medfuncta_core.errors import ConfigError
 from medfuncta_core.fields.modulating import ModulationGradients, latent_gradient, modulate, modulate_tangent
-from medfuncta_core.fields.passes import FieldPasses, Gradients
+from medfuncta_core.fields.passes import FieldPasses, Gradients, Tape
 from medfuncta_core.grids import ContextSet, reduce_context
 
 StepIndices = list[Int[Tensor, "b m"] | None]
@@ -45,7 +47,7 @@ class MetaGradient:
 
 @torch.no_grad()
 def inner_loop(
-    passes: FieldPasses, context: ContextSet, indices: StepIndices, inner_lr: float
+    passes: FieldPasses, context: ContextSet, indices: StepIndices, inner_lr: float, tapes: Sequence[Tape | None] | None = None
 ) -> tuple[list[Float[Tensor, "b p"]], list[Float[Tensor, " b"]]]:
     """Plain gradient descent on the latents from zero (Eq. 27, 28).
 
@@ -54,14 +56,16 @@ def inner_loop(
         context: Full context of b signals.
         indices: For every step, the points of its reduced context (None: all).
         inner_lr: alpha.
+        tapes: One a step, filled where not None.
 
     Returns:
         phi_0 ... phi_G, `(b, p)` each, and the loss `(b,)` at phi_0 ... phi_{G-1} on each step's context.
     """
     latents = [context.values.new_zeros(len(context.values), passes.config.latent_dim)]
     losses = []
-    for drawn in indices:
-        loss, _, gradient = passes.loss_gradient(reduce_context(context, drawn), modulate(passes.field, latents[-1]))
+    for drawn, tape in zip(indices, tapes or [None] * len(indices), strict=True):
+        reduced = reduce_context(context, drawn)
+        loss, _, gradient = passes.loss_gradient(reduced, modulate(passes.field, latents[-1]), tape=tape)
         latents.append(latents[-1] - inner_lr * latent_gradient(passes.field, gradient))
         losses.append(loss)
     return latents, losses
@@ -88,16 +92,23 @@ def meta_gradient(
     field, signals = passes.field, len(context.values)
     gradients = {name: torch.zeros_like(parameter) for name, parameter in field.named_parameters()}
     modulation_gradients = ModulationGradients(field)
-    latents, losses = inner_loop(passes, context, indices, inner_lr)
+    points = max(context.points if drawn is None else drawn.shape[1] for drawn in indices)
+    tapes = passes.tapes(len(indices), signals, points) if second_order else [None] * len(indices)
+    latents, losses = inner_loop(passes, context, indices, inner_lr, tapes)
 
     loss, _, outer = passes.loss_gradient(context, modulate(field, latents[-1]), weight=1 / signals, into=gradients)
     modulation_gradients.add(outer, latents[-1], 1 / signals)
     adjoint = latent_gradient(field, outer) / signals  # lambda
-    for drawn, latent in zip(reversed(indices), reversed(latents[:-1]), strict=True):
+    for drawn, latent, tape in zip(reversed(indices), reversed(latents[:-1]), reversed(tapes), strict=True):
         if not second_order:
             break
         gradient, dual = passes.hessian_product(
-            reduce_context(context, drawn), modulate(field, latent), modulate_tangent(field, adjoint), weight=-inner_lr, into=gradients
+            reduce_context(context, drawn),
+            modulate(field, latent),
+            modulate_tangent(field, adjoint),
+            weight=-inner_lr,
+            into=gradients,
+            tape=tape,
         )
         modulation_gradients.add(dual, latent, -inner_lr)
         modulation_gradients.add(gradient, adjoint, -inner_lr, bias=False)

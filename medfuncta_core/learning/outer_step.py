@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
@@ -47,8 +48,8 @@ class MetaLearner:
 
     field: ModulatedSIREN
     meta: MetaConfig
-    average: ModulatedSIREN | None = field(init=False, default=None)
-    norms: list[float] = field(init=False, default_factory=list)
+    average: ModulatedSIREN | None = dataclasses.field(init=False, default=None)
+    norms: list[float] = dataclasses.field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         meta = self.meta

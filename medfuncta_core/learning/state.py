@@ -74,7 +74,7 @@ def load_state(file: Path) -> Snapshot:
     try:
         with safe_open(file, framework="pt") as stored:
             progress = json.loads((stored.metadata() or {})["progress"])
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}
     except FileNotFoundError:
         raise TrainingError(f"{file}: there is no saved state to resume; start the run without --resume") from None
     except (SafetensorError, KeyError, ValueError, OSError) as error:

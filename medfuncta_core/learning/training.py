@@ -59,7 +59,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class Recovery:
-    """A collapse was noticed at `step`; training goes on from `restored_step` with the rate multiplied by `lr_factor` in total."""
+    """A collapse was noticed at `step`; training goes on from `restored_step`, its rate multiplied by `lr_factor` in all."""
 
     step: int
     restored_step: int
@@ -100,8 +100,8 @@ class TrainingRun:
             axes, channels = len(part.shape), part.channels
             if (axes, channels) != (self.field.coord_dim, self.field.channels):
                 raise TrainingError(
-                    f"{part.name} has {axes} axes and {channels} channels, the field {self.field.coord_dim} and {self.field.channels}; "
-                    f"choose a preset of its kind, or set coord_dim and channels"
+                    f"{part.name} has {axes} axes and {channels} channels, the field {self.field.coord_dim} and "
+                    f"{self.field.channels}; choose a preset of its kind, or set coord_dim and channels"
                 )
             if len(part) == 0:
                 raise TrainingError(f"{part.name}: split {part.split} has no signals; give data with train and val splits")
@@ -109,7 +109,9 @@ class TrainingRun:
     @property
     def settings(self) -> str:
         """What must be equal for a resume to continue the same run; `steps` may not change, the schedule depends on it."""
-        return "\n".join((self.field.model_dump_json(), self.meta.model_dump_json(), self.fit.model_dump_json(), self.train.sha256))
+        return "\n".join(
+            (self.field.model_dump_json(), self.meta.model_dump_json(), self.fit.model_dump_json(), self.train.sha256)
+        )
 
 
 def train(run: TrainingRun, *, resume: bool = False) -> Iterator[TrainEvent]:
@@ -156,7 +158,9 @@ def train(run: TrainingRun, *, resume: bool = False) -> Iterator[TrainEvent]:
             yield recovery
 
 
-def validate(field: ModulatedSIREN, fit: FitConfig, signals: DataSet, *, step: int = 0, best_psnr: float = -math.inf) -> Validation:
+def validate(
+    field: ModulatedSIREN, fit: FitConfig, signals: DataSet, *, step: int = 0, best_psnr: float = -math.inf
+) -> Validation:
     """Fit every signal of a data set and average the metrics (clamped reconstructions).
 
     Args:
@@ -187,7 +191,9 @@ def learned_field(run: TrainingRun, *, best: bool = True) -> tuple[ModulatedSIRE
     snapshot = _resume(run, learner)
     field = learner.learned
     if best and snapshot.progress.best_step:
-        field.load_state_dict({name.removeprefix(_BEST): value for name, value in snapshot.tensors.items() if name.startswith(_BEST)})
+        field.load_state_dict(
+            {name.removeprefix(_BEST): value for name, value in snapshot.tensors.items() if name.startswith(_BEST)}
+        )
     return field, snapshot.progress
 
 
@@ -212,7 +218,9 @@ def _resume(run: TrainingRun, learner: MetaLearner) -> Snapshot:
         raise TrainingError("a run kept in memory only cannot be resumed; give it a directory")
     snapshot = load_state(run.directory / STATE_FILE)
     if snapshot.progress.settings != run.settings:
-        raise TrainingError(f"{run.directory}: was started with other settings or data; resume it with the same, or choose another folder")
+        raise TrainingError(
+            f"{run.directory}: was started with other settings or data; resume it with the same, or choose another folder"
+        )
     try:
         learner.load(snapshot.tensors, list(snapshot.progress.norms))
     except (KeyError, RuntimeError) as error:
@@ -227,7 +235,10 @@ def _keep(run: TrainingRun, snapshot: Snapshot) -> None:
 
 def _recover(run: TrainingRun, learner: MetaLearner, snapshot: Snapshot, *, at: int, reason: str) -> tuple[Snapshot, Recovery]:
     if snapshot.progress.collapses >= run.meta.max_collapses:
-        raise TrainingError(f"training collapsed {snapshot.progress.collapses + 1} times, last at step {at} ({reason}); lower outer_lr or omega_last")
+        raise TrainingError(
+            f"training collapsed {snapshot.progress.collapses + 1} times, last at step {at} ({reason}); "
+            "lower outer_lr or omega_last"
+        )
     lowered = snapshot.with_lower_rate(run.meta.collapse_lr_factor)
     learner.load(lowered.tensors, list(lowered.progress.norms))
     _keep(run, lowered)

@@ -1,4 +1,4 @@
-"""The run folder: `config.json`, `metrics.jsonl`, `status.json`, `log.txt` and `checkpoint/` with the state, the last and the best weights.
+"""The run folder: `config.json`, `metrics.jsonl`, `status.json`, `log.txt`, and `checkpoint/` with state, last and best weights.
 
 Source: DESIGN.md, "Files". Everything but the append-only metrics and log is replaced whole.
 """
@@ -139,9 +139,11 @@ def train_run(
             if isinstance(event, Validation):
                 status |= {"psnr": event.psnr, "ssim": event.ssim}
                 _export(folder, run, config, event)
-                folder.log(f"step {event.step}: validation PSNR {event.psnr:.2f} dB, SSIM {event.ssim:.4f}{', best' if event.best else ''}")
+                best = ", best" if event.best else ""
+                folder.log(f"step {event.step}: validation PSNR {event.psnr:.2f} dB, SSIM {event.ssim:.4f}{best}")
             elif isinstance(event, Recovery):
-                folder.log(f"step {event.step}: {event.reason}; back to step {event.restored_step} at {event.lr_factor:g} of the learning rate")
+                restored = f"back to step {event.restored_step} at {event.lr_factor:g} of the learning rate"
+                folder.log(f"step {event.step}: {event.reason}; {restored}")
             if time.monotonic() - written > STATUS_SECONDS:
                 folder.write_status("running", **status)
                 written = time.monotonic()
@@ -163,4 +165,6 @@ def _export(folder: RunFolder, run: TrainingRun, config: RunConfig, event: Valid
         if event.best or not best or not (folder.checkpoint / name).exists():
             field, progress = learned_field(run, best=best)
             step = progress.best_step if best else progress.step
-            save_checkpoint(folder.checkpoint / name, field, config.checkpoint_config(step, (metrics,) if step == event.step else ()))
+            save_checkpoint(
+                folder.checkpoint / name, field, config.checkpoint_config(step, (metrics,) if step == event.step else ())
+            )

@@ -25,7 +25,11 @@ def unpack(source: Source) -> list[Source]:
     Raises:
         SignalError: if it is damaged, encrypted, or would unpack to too much.
     """
-    with guarded(source.name, "a .zip archive", "zip the files again"), source.open() as stream, zipfile.ZipFile(stream) as archive:
+    with (
+        guarded(source.name, "a .zip archive", "zip the files again"),
+        source.open() as stream,
+        zipfile.ZipFile(stream) as archive,
+    ):
         members = [member for member in archive.infolist() if _is_wanted(member)]
         if len(members) > MAX_ARCHIVE_MEMBERS:
             raise SignalError(f"{source.name}: holds {len(members)} files, more than {MAX_ARCHIVE_MEMBERS}; zip one series only")

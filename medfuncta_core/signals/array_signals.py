@@ -29,7 +29,9 @@ def read_npz(source: Source, index: int, spec: SignalSpec | None) -> Reading:
         SignalError: if it holds no array that could be a signal.
     """
     shapes = list_npz(source)
-    keys = [key for key in _PREFERRED_KEYS if key in shapes] or [key for key, shape in shapes.items() if len(shape) in (1, 2, 3, 4)]
+    keys = [key for key in _PREFERRED_KEYS if key in shapes] or [
+        key for key, shape in shapes.items() if len(shape) in (1, 2, 3, 4)
+    ]
     if not keys:
         raise SignalError(f"{source.name}: holds no array that could be a signal; save one with numpy.savez(file, values=array)")
     key = keys[0]
@@ -40,7 +42,7 @@ def read_npz(source: Source, index: int, spec: SignalSpec | None) -> Reading:
     if not rows or labels not in shapes or shapes[labels] not in ((len(stored),), (len(stored), 1)):
         return reading
     label = int(load_npz_array(source, labels).reshape(-1)[index])
-    return Reading(_with_label(reading, label), reading.count)
+    return Reading(_with_label(reading, label), reading.total)
 
 
 def array_reading(name: str, stored: np.ndarray, index: int, spec: SignalSpec | None, *, rows: bool = False) -> Reading:
@@ -62,7 +64,9 @@ def array_reading(name: str, stored: np.ndarray, index: int, spec: SignalSpec | 
     kind, counted, channels = _interpret(stored.shape, spec, rows)
     if kind is None:
         wanted = f"a {spec.kind}" if spec else "a signal"
-        raise SignalError(f"{name}: shape {format_shape(stored.shape)} is not {wanted}; save (samples,), (height, width[, 3]) or a volume")
+        raise SignalError(
+            f"{name}: shape {format_shape(stored.shape)} is not {wanted}; save (samples,), (height, width[, 3]) or a volume"
+        )
     count = len(stored) if counted else 1
     if counted:
         check_index(name, index, count, "row")
@@ -80,7 +84,7 @@ def array_reading(name: str, stored: np.ndarray, index: int, spec: SignalSpec | 
 def _interpret(shape: tuple[int, ...], spec: SignalSpec | None, rows: bool) -> tuple[Kind | None, bool, int]:
     """Kind, whether the first axis counts signals, and channels on the last axis (0: none)."""
     candidates: list[tuple[Kind, bool, int]] = []
-    for counted in ((True,) if rows else (False, True)):
+    for counted in (True,) if rows else (False, True):
         axes = len(shape) - int(counted)
         colour = shape[-1] if shape and shape[-1] in (1, 3, 4) and axes > 1 else 0
         for channels in (colour, 0) if colour else (0,):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from io import BufferedIOBase
+from typing import IO
 
 import numpy as np
 
@@ -80,7 +81,7 @@ def load_npz_array(source: Source, key: str, *, limit: int = MAX_DECODED_BYTES, 
             return np.lib.format.read_array(content, allow_pickle=False)
 
 
-def _read_header(stream: BufferedIOBase, name: str) -> tuple[tuple[int, ...], np.dtype]:
+def _read_header(stream: BufferedIOBase | IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and dtype that a .npy header claims; the stream is left at the first value."""
     version = np.lib.format.read_magic(stream)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -93,7 +94,9 @@ def _read_header(stream: BufferedIOBase, name: str) -> tuple[tuple[int, ...], np
 def _check_claims(name: str, shape: tuple[int, ...], dtype: np.dtype, held: int, limit: int, *, text: bool = False) -> None:
     """Refuse what is not plain numbers, too large, or longer than the `held` bytes that follow the header."""
     if dtype.kind == "O":
-        raise SignalError(f"{name}: holds Python objects, which could run code and are never unpickled; save plain numbers instead")
+        raise SignalError(
+            f"{name}: holds Python objects, which could run code and are never unpickled; save plain numbers instead"
+        )
     if dtype.kind == "c":
         raise SignalError(f"{name}: holds complex numbers ({dtype}); save the magnitude or the real part instead")
     if dtype.kind not in ("biufU" if text else "biuf"):

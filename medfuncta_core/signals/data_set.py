@@ -100,6 +100,7 @@ class DataSet:
             spacing=None if rate is None else (1 / rate,),
             spacing_unit="" if rate is None else "s",
             value_range=self.value_range,
+            nominal_range=self.value_range,
             original_shape=self.values.shape[1:-1] if self.channels == 1 else self.values.shape[1:],
             label=label,
             class_name="" if label is None else self.class_names[label],

@@ -88,7 +88,9 @@ def load_npz_set(path: Path, split: str, *, spec: SignalSpec | None = None, limi
     key = f"{split}_images"
     if key not in shapes:
         held = ", ".join(shapes) or "nothing"
-        raise DataSetError(f"{path.name}: has no {key}; it holds {held}; name the arrays as MedMNIST does ({key}, {split}_labels)")
+        raise DataSetError(
+            f"{path.name}: has no {key}; it holds {held}; name the arrays as MedMNIST does ({key}, {split}_labels)"
+        )
     stored = load_npz_array(source, key, limit=MAX_DATA_SET_BYTES)
     kind, values = add_channels(path.name, stored, spec)
     labels, class_names = _read_labels(source, split, len(values), shapes)
@@ -122,7 +124,9 @@ def finish_data_set(opened: DataSet, spec: SignalSpec | None) -> DataSet:
     rate = opened.sampling_rate
     if opened.kind == "ecg" and rate is None and values.shape[1:-1] == KACHUEE_SHAPE:
         rate = KACHUEE_RATE_HZ
-    ready = replace(opened, values=values, normalisation="range" if scaled or opened.kind == "ecg" else "dtype", sampling_rate=rate)
+    ready = replace(
+        opened, values=values, normalisation="range" if scaled or opened.kind == "ecg" else "dtype", sampling_rate=rate
+    )
     if spec is None:
         return ready
     if (ready.kind, ready.shape, ready.channels) != (spec.kind, spec.shape, spec.channels):

@@ -51,7 +51,13 @@ def read_dicom(source: Source, index: int, *, stack: bool | None = None) -> Read
         notes.append("MONOCHROME1: inverted so that larger values are brighter.")
     if pixels.dtype == np.uint8 and pixels.ndim > 2 and not grey:
         nominal = (0.0, 255.0)
-    shared: dict[str, Any] = {"nominal_range": nominal, "inverted": inverted, "full_depth": False, "unit": unit, "spacing_unit": "mm" if spacing else ""}
+    shared: dict[str, Any] = {
+        "nominal_range": nominal,
+        "inverted": inverted,
+        "full_depth": False,
+        "unit": unit,
+        "spacing_unit": "mm" if spacing else "",
+    }
     if stack:
         volume = np.moveaxis(pixels, (0, 1, 2), (2, 1, 0))
         steps = (*reversed(spacing or (1.0, 1.0)), depth or 1.0)
@@ -79,7 +85,9 @@ def open_dataset(source: Source) -> Any:
         dataset = pydicom.dcmread(stream, force=source.head(132)[128:] != b"DICM")
     rows, columns = dataset.get("Rows"), dataset.get("Columns")
     if not rows or not columns or not any(key in dataset for key in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        raise SignalError(f"{source.name}: is DICOM without a picture (a report, structure or truncated file); choose an image file")
+        raise SignalError(
+            f"{source.name}: is DICOM without a picture (a report, structure or truncated file); choose an image file"
+        )
     samples, bits = int(dataset.get("SamplesPerPixel", 1)), int(dataset.get("BitsAllocated", 16))
     check_size(source.name, (frame_count(dataset), int(rows), int(columns), samples), max(bits // 8, 4))
     return dataset
@@ -91,7 +99,8 @@ def decode(name: str, dataset: Any, frame: int | None) -> np.ndarray:
     Raises:
         SignalError: if no decoder for their compression is installed, or the data is shorter than announced.
     """
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+    from pydicom.pixels.utils import pixel_array
     from pydicom.uid import UID
 
     syntax = UID(str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))) if hasattr(dataset, "file_meta") else UID("")
@@ -176,7 +185,7 @@ def _check_deflated(source: Source) -> None:
         return
     with source.open() as stream:
         content = stream.read()
-    inflated, start = 0, content.find(_DEFLATED.encode())
+    inflated = 0
     from pydicom.filereader import read_file_meta_info
 
     with source.open() as stream:

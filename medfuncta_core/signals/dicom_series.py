@@ -67,8 +67,8 @@ def read_series(name: str, files: Iterable[Source]) -> Signal:
     spacing = tuple(float(step) for step in np.sqrt((affine[:3, :3] ** 2).sum(axis=0)))
     notes.insert(0, f"Stacked {len(slices)} slices of {format_shape((rows, columns))} to a volume.")
     return make_signal(
-        volume, "volume", name, nominal_range=nominal, full_depth=False, inverted=inverted, notes=tuple(notes), unit=unit, affine=affine,
-        spacing=spacing, spacing_unit="mm", original_shape=(columns, rows, len(slices)),
+        volume, "volume", name, nominal_range=nominal, full_depth=False, inverted=inverted, notes=tuple(notes), unit=unit,
+        affine=affine, spacing=spacing, spacing_unit="mm", original_shape=(columns, rows, len(slices)),
     )  # fmt: skip
 
 
@@ -124,7 +124,9 @@ def _make_affine(slices: list[_Slice], offsets: np.ndarray, notes: list[str]) ->
     """Voxel (column, row, slice) to RAS+ millimetres `(4, 4)`, from DICOM's LPS+ positions (PS3.3 C.7.6.2.1.1)."""
     steps = np.diff(offsets)
     if steps.max() - steps.min() > 0.01 * np.median(steps) + 1e-3:
-        notes.append(f"Slices lie {steps.min():.3g} to {steps.max():.3g} mm apart; even spacing was assumed, so look for missing slices.")
+        notes.append(
+            f"Slices lie {steps.min():.3g} to {steps.max():.3g} mm apart; even spacing was assumed, so look for missing slices."
+        )
     first, last = slices[0], slices[-1]
     row_step, column_step = first.spacing or (1.0, 1.0)
     if first.spacing is None:

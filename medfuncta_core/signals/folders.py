@@ -56,7 +56,9 @@ def load_folder(path: Path, split: str, *, spec: SignalSpec | None = None, limit
         split=split,
         kind=kind,
         values=values,
-        labels=np.array([names.index(label) for label, _ in files], dtype=np.int64) if names and all(la for la, _ in files) else None,
+        labels=np.array([names.index(label) for label, _ in files], dtype=np.int64)
+        if names and all(la for la, _ in files)
+        else None,
         class_names=tuple(names),
         sha256=_hash_listing(path, [file for _, file in files]),
         source=str(path),

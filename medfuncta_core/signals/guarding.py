@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ def guarded(name: str, what: str, remedy: str = "check that the file is whole, o
     Raises:
         SignalError: for any exception but the library's own, which pass unchanged.
     """
-    with _THIRD_PARTY, warnings.catch_warnings():
+    with _THIRD_PARTY, warnings.catch_warnings(), _silent_loggers():
         warnings.simplefilter("ignore")
         try:
             yield
@@ -52,6 +53,20 @@ def guarded(name: str, what: str, remedy: str = "check that the file is whole, o
         # Parsers of foreign formats raise nearly everything on hostile bytes: struct.error, RecursionError, KeyError …
         except Exception as error:
             raise SignalError(f"{name}: cannot be read as {what} ({one_line(error)}); {remedy}") from error
+
+
+@contextmanager
+def _silent_loggers() -> Iterator[None]:
+    """Keep the readers' own log lines off the terminal: what matters is in the error or the notes."""
+    loggers = [logging.getLogger(name) for name in ("nibabel.global", "pydicom", "tifffile", "PIL")]
+    before = [logger.disabled for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.disabled = True
+        yield
+    finally:
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled
 
 
 def check_size(name: str, shape: tuple[int, ...], itemsize: int, limit: int = MAX_DECODED_BYTES) -> None:
@@ -67,7 +82,9 @@ def check_size(name: str, shape: tuple[int, ...], itemsize: int, limit: int = MA
         SignalError: if the claimed shape is empty, negative or too large.
     """
     if not shape or min(shape) < 1:
-        raise SignalError(f"{name}: holds no values (shape {format_shape(shape)}); choose a file with at least two points an axis")
+        raise SignalError(
+            f"{name}: holds no values (shape {format_shape(shape)}); choose a file with at least two points an axis"
+        )
     claimed = prod(int(length) for length in shape) * itemsize
     if claimed > limit:
         raise SignalError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -38,13 +38,15 @@ def read_image(source: Source, index: int, *, stack: bool = False) -> Reading:
 
     with guarded(source.name, "an image"), source.open() as stream:
         try:
-            picture = Image.open(stream, formats=FORMATS)
+            picture = Image.open(cast(IO[bytes], stream), formats=FORMATS)
         except Image.UnidentifiedImageError:
             raise SignalError(
-                f"{source.name}: is not a picture, whatever its name says; export it as PNG, JPEG or TIFF, or give it its true extension"
+                f"{source.name}: is not a picture, whatever its name says; export it as PNG, JPEG or TIFF"
             ) from None
         except Image.DecompressionBombError as error:
-            raise SignalError(f"{source.name}: claims more pixels than any scanner makes ({error}); crop or downsample it first") from error
+            raise SignalError(
+                f"{source.name}: claims more pixels than any scanner makes ({error}); crop or downsample it first"
+            ) from error
         pages = int(getattr(picture, "n_frames", 1))
         check_size(source.name, (picture.height, picture.width, pages if stack else 1), 12)
         if stack and pages > 1:
@@ -69,7 +71,7 @@ def _read_stack(source: Source, picture: Any, pages: int) -> Reading:
         check_size(source.name, (picture.height, picture.width, pages), 4)
         pixels, _ = _decode(source, picture, page)
         if pixels.ndim == 3:
-            pixels = pixels[..., :3] @ np.float32([0.299, 0.587, 0.114])
+            pixels = pixels[..., :3] @ np.array([0.299, 0.587, 0.114], np.float32)
         if first is None:
             first = np.empty((pages, *pixels.shape, 1), pixels.dtype)
         if pixels.shape != first.shape[1:3]:
@@ -148,7 +150,7 @@ def _decode_deep_tiff(source: Source, page: int) -> np.ndarray | None:
 
     with source.open() as stream:
         try:
-            with tifffile.TiffFile(stream) as file:
+            with tifffile.TiffFile(cast(IO[bytes], stream)) as file:
                 plane = file.pages[page]
                 check_size(source.name, tuple(plane.shape), 4)
                 pixels = plane.asarray()

@@ -110,7 +110,9 @@ def ensure_medmnist(flag: MedMNISTFlag, cache_dir: str | Path | None = None) -> 
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{flag.file_name}.", dir=target.parent)
     except OSError as error:
-        raise DataSetError(f"{flag.file_name}: the cache cannot be written ({one_line(error)}); set MEDFUNCTA_CACHE to a folder") from error
+        raise DataSetError(
+            f"{flag.file_name}: the cache cannot be written ({one_line(error)}); set MEDFUNCTA_CACHE to a folder"
+        ) from error
     try:
         with os.fdopen(handle, "wb") as stream:
             digest = _download(flag.url, stream)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedIOBase
 from typing import Any
 
@@ -23,10 +25,15 @@ def is_nifti(head: bytes) -> bool:
     return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
 
 
-def open_nifti(source: Source) -> BufferedIOBase:
+@contextmanager
+def open_nifti(source: Source) -> Iterator[BufferedIOBase]:
     """The file's bytes after decompression, if it is compressed."""
-    stream = source.open()
-    return gzip.GzipFile(fileobj=stream) if source.head(2) == b"\x1f\x8b" else stream  # pyright: ignore[reportReturnType]
+    with source.open() as stream:
+        if source.head(2) == b"\x1f\x8b":
+            with gzip.GzipFile(fileobj=stream) as content:
+                yield content
+        else:
+            yield stream
 
 
 def read_nifti(source: Source, index: int) -> Reading:
@@ -69,8 +76,8 @@ def read_nifti(source: Source, index: int) -> Reading:
         notes.append("Its affine is unusable; voxels of 1 mm in RAS order were assumed.")
     spacing = tuple(float(step) for step in np.sqrt((affine[:3, :3] ** 2).sum(axis=0)))
     signal = make_signal(
-        raw, "volume", source.name, nominal_range=nominal, full_depth=False, notes=tuple(notes), spacing=spacing, spacing_unit="mm",
-        affine=affine, original_shape=shape,
+        raw, "volume", source.name, nominal_range=nominal, full_depth=False, notes=tuple(notes),
+        spacing=spacing, spacing_unit="mm", affine=affine, original_shape=shape,
     )  # fmt: skip
     return Reading(signal, frames)
 
@@ -92,7 +99,9 @@ def _read_header(name: str, stream: BufferedIOBase) -> Any:
     return header
 
 
-def _read_frame(name: str, stream: BufferedIOBase, header: Any, shape: tuple[int, ...], dtype: np.dtype, index: int) -> np.ndarray:
+def _read_frame(
+    name: str, stream: BufferedIOBase, header: Any, shape: tuple[int, ...], dtype: np.dtype, index: int
+) -> np.ndarray:
     """One frame `(x, y, z, c)` in its stored type, reading no more of the file than that needs."""
     count = int(np.prod(shape, dtype=np.int64))
     start = int(header.get_data_offset()) + index * count * dtype.itemsize

@@ -84,7 +84,9 @@ def normalise(signal: Signal, spec: SignalSpec) -> Signal:
     if stop - start < 1e-12:
         zeros = np.zeros_like(signal.values)
         text = f"Every value is {low + start * span:g}{unit}; a constant signal becomes zeros."
-        return replace(signal, values=zeros, value_range=(low + start * span, low + start * span + 1), notes=(*signal.notes, text))
+        return replace(
+            signal, values=zeros, value_range=(low + start * span, low + start * span + 1), notes=(*signal.notes, text)
+        )
     if abs(start) < 1e-9 and abs(stop - 1) < 1e-9:
         return signal
     values = signal.values - np.float32(start)

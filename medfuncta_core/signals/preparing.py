@@ -14,7 +14,7 @@ from medfuncta_core.signals.normalising import normalise
 from medfuncta_core.signals.resizing import crop_to_aspect, pad_end, reorient_to_ras, resize_image, resize_linear
 from medfuncta_core.signals.signal import Signal
 
-_LUMA = np.float32([0.299, 0.587, 0.114])
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """ITU-R BT.601 weights of red, green and blue, as Pillow's conversion to grey has them."""
 
 
@@ -40,7 +40,9 @@ def prepare_signal(signal: Signal, spec: SignalSpec, *, index: int = 0) -> Signa
     if signal.kind == "volume" and spec.kind == "image":
         signal = _take_slice(signal, index)
     elif signal.kind != spec.kind:
-        raise SignalError(f"{signal.name}: is {_with_article(signal.kind)}, the checkpoint is for {spec.kind}s; {_REMEDIES[spec.kind]}")
+        raise SignalError(
+            f"{signal.name}: is {_with_article(signal.kind)}, the checkpoint is for {spec.kind}s; {_REMEDIES[spec.kind]}"
+        )
     if spec.kind == "ecg":
         return _prepare_ecg(signal, spec, index)
     signal = _match_channels(signal, spec.channels)
@@ -110,10 +112,14 @@ def _match_channels(signal: Signal, channels: int) -> Signal:
     if signal.channels == channels:
         return signal
     if signal.kind == "ecg" and channels == 1:
-        return replace(signal, values=signal.values[:, :1], notes=(*signal.notes, f"The first of {signal.channels} leads was taken."))
+        return replace(
+            signal, values=signal.values[:, :1], notes=(*signal.notes, f"The first of {signal.channels} leads was taken.")
+        )
     if signal.channels == 3 and channels == 1:
         grey = (signal.values @ _LUMA)[..., None]
-        return replace(signal, values=np.clip(grey, 0, 1), notes=(*signal.notes, "Converted from RGB to grey (ITU-R BT.601 luma)."))
+        return replace(
+            signal, values=np.clip(grey, 0, 1), notes=(*signal.notes, "Converted from RGB to grey (ITU-R BT.601 luma).")
+        )
     if signal.channels == 1 and channels == 3:
         values = np.repeat(signal.values, 3, axis=-1)
         return replace(signal, values=values, notes=(*signal.notes, "Converted from grey to RGB, all three channels alike."))

@@ -24,9 +24,7 @@ _DICOM_NAMES = (".dcm", ".dicom", ".ima", "")
 _SUPPORTED = "give PNG, JPEG, TIFF, DICOM, NIfTI, WFDB, CSV, .npy or .npz"
 
 
-def read_signal(
-    source: str | Path | bytes, name: str | None = None, *, spec: SignalSpec | None = None, index: int = 0
-) -> Signal:
+def read_signal(source: str | Path | bytes, name: str | None = None, *, spec: SignalSpec | None = None, index: int = 0) -> Signal:
     """Read one ECG, image or volume.
 
     Args:
@@ -47,7 +45,7 @@ def read_signal(
         reading = _read(opened, index, spec)
         if spec is None:
             return reading.signal
-        return prepare_signal(reading.signal, spec, index=0 if reading.count > 1 else index)
+        return prepare_signal(reading.signal, spec, index=0 if reading.total > 1 else index)
 
 
 def count_signals(source: str | Path | bytes, name: str | None = None, spec: SignalSpec | None = None) -> int:
@@ -67,7 +65,7 @@ def count_signals(source: str | Path | bytes, name: str | None = None, spec: Sig
     opened = _open(source, name)
     with guarded(opened.name, "a signal", _SUPPORTED):
         reading = _read(opened, 0, spec)
-        return reading.count if reading.count > 1 or spec is None else count_parts(reading.signal, spec)
+        return reading.total if reading.total > 1 or spec is None else count_parts(reading.signal, spec)
 
 
 def _open(source: str | Path | bytes, name: str | None) -> Source:
@@ -163,7 +161,11 @@ def _read_zip(source: Source, index: int, spec: SignalSpec | None) -> Reading:
     """A .npz, or an archive of files."""
     import zipfile
 
-    with guarded(source.name, "a .zip archive", "zip the files again"), source.open() as stream, zipfile.ZipFile(stream) as archive:
+    with (
+        guarded(source.name, "a .zip archive", "zip the files again"),
+        source.open() as stream,
+        zipfile.ZipFile(stream) as archive,
+    ):
         names = archive.namelist()
     if source.suffix == ".npz" or (names and all(name.endswith(".npy") for name in names)):
         from medfuncta_core.signals.array_signals import read_npz

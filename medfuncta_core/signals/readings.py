@@ -13,11 +13,11 @@ class Reading(NamedTuple):
 
     Args:
         signal: As the file has it.
-        count: How many signals `index` chose among: pages, rows, frames.
+        total: How many signals `index` chose among: pages, rows, frames.
     """
 
     signal: Signal
-    count: int
+    total: int
 
 
 def check_index(name: str, index: int, count: int, noun: str) -> None:

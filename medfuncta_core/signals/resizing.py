@@ -38,7 +38,9 @@ def resize_image(signal: Signal, shape: tuple[int, ...]) -> Signal:
         scale = np.float32(255)
     else:
         planes, scale = signal.values, np.float32(1)
-    resized = [np.asarray(Image.fromarray(np.ascontiguousarray(planes[..., c])).resize(size, filter_)) for c in range(signal.channels)]
+    resized = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(planes[..., c])).resize(size, filter_)) for c in range(signal.channels)
+    ]
     values = np.clip(np.stack(resized, axis=-1).astype(np.float32) / scale, 0, 1)
     return _finish(signal, values, "with antialiasing" if min(np.divide(signal.shape, shape)) > 1 else "by bicubic interpolation")
 
@@ -69,7 +71,9 @@ def pad_end(signal: Signal, length: int) -> Signal:
     count = signal.shape[0]
     values = np.zeros((length, signal.channels), np.float32)
     values[:count] = signal.values
-    return replace(signal, values=values, notes=(*signal.notes, f"Padded from {count} to {length} samples with zeros at its end."))
+    return replace(
+        signal, values=values, notes=(*signal.notes, f"Padded from {count} to {length} samples with zeros at its end.")
+    )
 
 
 def with_values(signal: Signal, values: Float32[np.ndarray, "*shape c"]) -> Signal:

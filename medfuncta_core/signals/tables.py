@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import NamedTuple
+from array import array
+from collections.abc import Iterator
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 
@@ -54,7 +56,7 @@ def read_table(source: Source) -> Table:
         delimiter = _sniff(lines[-2] if len(lines) > 2 else lines[-1])
         header = _read_header(lines[0], delimiter)
         with source.open() as stream:
-            text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace")
+            text = io.TextIOWrapper(cast(IO[bytes], stream), encoding="utf-8-sig", errors="replace")
             values = _parse(name, text, delimiter, bool(header))
     return Table(values, header)
 
@@ -99,7 +101,9 @@ def read_csv(source: Source, index: int, length: int | None = None) -> Reading:
         return _read_column(source, table)
     beats, labels = split_labels(table, length)
     if beats.shape[1] < _FEWEST_SAMPLES:
-        raise SignalError(f"{source.name}: {rows} x {columns} numbers are too few for an ECG; give at least {_FEWEST_SAMPLES} samples")
+        raise SignalError(
+            f"{source.name}: {rows} x {columns} numbers are too few for an ECG; give at least {_FEWEST_SAMPLES} samples"
+        )
     check_index(source.name, index, rows, "row")
     label = None if labels is None else int(labels[index])
     notes = [f"Row {index + 1} of {rows}."] if rows > 1 else []
@@ -148,29 +152,31 @@ def _read_header(line: str, delimiter: str | None) -> tuple[str, ...]:
 def _parse(name: str, text: io.TextIOWrapper, delimiter: str | None, skip: bool) -> np.ndarray:
     """Numbers `(rows, columns)` float32, decimal commas understood where semicolons or tabs divide."""
     decimal_comma = delimiter in (";", "\t")
-
-    def rows():
-        for number, line in enumerate(text):
-            bare = line.strip().rstrip(delimiter or "")
-            if bare and not bare.startswith("#"):
-                yield number, bare.replace(",", ".") if decimal_comma else bare
-
-    parsed: list[np.ndarray] = []
-    for count, (number, line) in enumerate(rows()):
-        if skip and count == 0:
-            continue
-        cells = line.split(delimiter)
+    numbers, width = array("f"), 0
+    for number, line in _content_lines(text, delimiter, int(skip)):
+        cells = (line.replace(",", ".") if decimal_comma else line).split(delimiter)
+        width = width or len(cells)
+        if len(cells) != width:
+            raise SignalError(f"{name}: line {number} has {len(cells)} numbers, the first {width}; make all rows alike")
         try:
-            row = np.array(cells, dtype=np.float32)
+            numbers.extend(map(float, cells))
         except ValueError:
-            bad = next((cell for cell in cells if not _is_number(cell)), "")[:20]
-            raise SignalError(f"{name}: line {number + 1} holds {bad!r}, not a number; remove text, or leave no gaps") from None
-        if parsed and len(row) != len(parsed[0]):
-            raise SignalError(f"{name}: line {number + 1} has {len(row)} numbers, the first {len(parsed[0])}; make all rows alike")
-        parsed.append(row)
-    if not parsed:
+            bad = next((cell for cell in cells if not _is_number(cell)), "").strip()[:20]
+            raise SignalError(f"{name}: line {number} holds {bad!r}, not a number; remove text, and leave no gaps") from None
+    if not numbers:
         raise SignalError(f"{name}: holds no numbers; choose a file with numbers")
-    return np.stack(parsed)
+    return np.frombuffer(numbers, np.float32).reshape(-1, width)
+
+
+def _content_lines(text: io.TextIOWrapper, delimiter: str | None, skipped: int) -> Iterator[tuple[int, str]]:
+    """Line numbers from 1 and lines that are neither blank nor comments, without the first `skipped` of them."""
+    for number, line in enumerate(text, start=1):
+        bare = line.strip().rstrip(delimiter or "")
+        if bare and not bare.startswith("#"):
+            if skipped:
+                skipped -= 1
+            else:
+                yield number, bare
 
 
 def _is_number(cell: str) -> bool:

@@ -100,7 +100,9 @@ def _check_header(name: str, header: Any, folder: Path) -> None:
         raise SignalError(f"{name}: names no leads or no sampling rate; check the header")
     for file in set(header.file_name or ()):
         if not _PLAIN_NAME.fullmatch(str(file)):
-            raise SignalError(f"{name}: names its samples {str(file)[:60]!r}, not a file beside it; put the record into one folder")
+            raise SignalError(
+                f"{name}: names its samples {str(file)[:60]!r}, not a file beside it; put the record into one folder"
+            )
         if not (folder / str(file)).is_file():
             raise SignalError(f"{name}: its samples {file} are missing; put both files into one folder, or one .zip")
     check_size(name, (int(header.sig_len) if header.sig_len is not None else 1, int(header.n_sig)), 8)

@@ -58,7 +58,9 @@ def write_signal(signal: Signal, path: str | Path) -> Path:
     except OSError as error:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
-        raise SignalError(f"{target}: cannot be written ({one_line(error)}); check the folder and the space on the disk") from error
+        raise SignalError(
+            f"{target}: cannot be written ({one_line(error)}); check the folder and the space on the disk"
+        ) from error
     return target
 
 
@@ -87,7 +89,9 @@ def _encode_png(signal: Signal) -> bytes:
     if signal.channels not in (1, 3):
         raise SignalError(f"{signal.name}: a .png holds 1 or 3 channels, not {signal.channels}; choose .npy")
     high = 255 if signal.value_range == (0.0, 255.0) or not grey else 65535
-    stored = np.rint(_plain(np.clip(signal.values, 0, 1)).astype(np.float64) * high).astype(np.uint8 if high == 255 else np.uint16)
+    stored = np.rint(_plain(np.clip(signal.values, 0, 1)).astype(np.float64) * high).astype(
+        np.uint8 if high == 255 else np.uint16
+    )
     stream = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(stored)).save(stream, "PNG")
     return stream.getvalue()

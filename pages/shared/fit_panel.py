@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from medfuncta_core.figures import ERROR_LIMITS
 from pages.shared import state, views
 from pages.shared.fit_run import TURN_SECONDS, FitRun
 
-BAR = (6, 1.3, 1.3)
+BAR = (7, 3)
 BAR_HEIGHT = 72
 
 
@@ -32,7 +33,7 @@ def _panel(run: FitRun) -> None:
     live = run.active
     run.advance()
     if not run.history:
-        st.rerun()
+        return
     with st.container(key="fit_panel"):
         numbers = st.container(key="numbers")
         index, display = _show_progress(run) if live else _choose_step(run)
@@ -45,29 +46,31 @@ def _panel(run: FitRun) -> None:
 
 def _show_progress(run: FitRun) -> tuple[int, Display]:
     """Progress with a number, and a way to stop; as high as the slider that takes its place."""
-    bar, button, options = st.columns(BAR, vertical_alignment="bottom")
+    bar, buttons = st.columns(BAR, vertical_alignment="bottom")
+    row = buttons.container(horizontal=True, gap="small", key="actions")
     with bar.container(height=BAR_HEIGHT, border=False, vertical_alignment="bottom", key="bar"):
         st.progress(max(run.last, 0) / run.config.steps, text=f"Fitting: step {run.last} of {run.config.steps}")
-    button.button("Stop", key="stop_fit", on_click=run.stop, width="stretch", icon=":material/stop_circle:")
-    return run.last, _choose_display(options, run)
+    row.button("Stop", key="stop_fit", on_click=run.stop, width="stretch", icon=":material/stop_circle:")
+    return run.last, _choose_display(row, run)
 
 
 def _choose_step(run: FitRun) -> tuple[int, Display]:
     """Replay: any step of the fit."""
-    bar, button, options = st.columns(BAR, vertical_alignment="bottom")
+    bar, buttons = st.columns(BAR, vertical_alignment="bottom")
+    row = buttons.container(horizontal=True, gap="small", key="actions")
     index = run.last
     with bar.container(height=BAR_HEIGHT, border=False, vertical_alignment="bottom", key="bar"):
         if run.last > 0:
             index = st.slider(
                 "Step shown", 0, run.last, run.last, key=f"step-{id(run)}", help="Replays the fit; 0 is the learned start."
             )
-    if button.button("Fit again", key="fit_again", width="stretch", icon=":material/replay:"):
+    if row.button("Fit again", key="fit_again", width="stretch", icon=":material/replay:"):
         state.remember("run_identity", None)
         st.rerun(scope="app")
-    return index, _choose_display(options, run)
+    return index, _choose_display(row, run)
 
 
-def _choose_display(place: st.delta_generator.DeltaGenerator, run: FitRun) -> Display:
+def _choose_display(place: DeltaGenerator, run: FitRun) -> Display:
     """How pictures are shown; nothing here changes the fit."""
     with place.popover("Display", icon=":material/contrast:", width="stretch", key="display"):
         limit = st.segmented_control(
@@ -91,15 +94,20 @@ def _show_signal(run: FitRun, index: int, display: Display, live: bool) -> None:
         views.show_ecg(run, index, factor, display.error_limit)
         views.show_curves(run, index, beside=True)
         return
-    views.show_pictures(run, index, smooth=display.smooth, limit=display.error_limit)
-    left, right = st.columns(2, gap="large")
-    with left:
+    if run.signal.kind == "image":
+        views.show_pictures(run, index, smooth=display.smooth, limit=display.error_limit)
+        comparison, rest = st.columns(2, gap="large")
+    else:
+        rest, comparison = st.columns([3, 2], gap="large")
+    with rest:
+        if run.signal.kind == "volume":
+            views.show_pictures(run, index, smooth=display.smooth, limit=display.error_limit)
+        views.show_curves(run, index, beside=run.signal.kind == "volume")
+    with comparison:
         st.markdown("**Before and after**", help="Drag the divider, or focus it and use the arrow keys.")
         factor = _choose_factor(live)
         with st.spinner("Decoding", show_time=True):
             views.show_comparison(run, index, factor, smooth=display.smooth)
-    with right:
-        views.show_curves(run, index, beside=False)
 
 
 def _choose_factor(live: bool) -> float:

@@ -1,6 +1,6 @@
 """One visitor's fit while it runs and after: the steps so far, and what was decoded from them.
 
-A fit is pulled a little at every turn of a fragment, so the page stays responsive, can be stopped at any time, and draws every step.
+A fit is pulled a little at every turn of a fragment, so the page answers at once, can stop it, and draws every step.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class FitRun:
         return len(self.history) - 1
 
     def advance(self) -> None:
-        """Take the steps that are due: one a turn, more where there are many or where turns came late, for at most a turn's time."""
+        """Take the steps that are due: one a turn, more where there are many or turns came late, for a turn's time."""
         with self._lock:
             if not self.active:
                 return

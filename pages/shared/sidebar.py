@@ -34,7 +34,7 @@ def show_sidebar() -> Choice | None:
             list(configs),
             key="checkpoint",
             on_change=_follow_checkpoint,
-            help="A shared network that was meta-learned on one kind of data. Your signal becomes a latent vector that modulates it.",
+            help="A shared network, meta-learned on one kind of data. Your signal becomes a latent vector that modulates it.",
         )
         st.query_params["checkpoint"] = name
         st.caption(describe(configs[name]))

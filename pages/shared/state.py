@@ -9,12 +9,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from medfuncta_core.config import CheckpointConfig, SignalSpec
 from medfuncta_core.signals import Signal, count_signals, read_signal
+
+if TYPE_CHECKING:  # torch is imported when a field is needed, so that a first visit shows the page before
+    from medfuncta_core.checkpoint import Checkpoint, Gallery
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -97,7 +100,7 @@ def _read_configs(root: str, version: tuple[tuple[str, int], ...]) -> dict[str, 
     return {found.path.name: found.config for found in list_checkpoints(root)}
 
 
-def load_field(name: str, device: str) -> Any:
+def load_field(name: str, device: str) -> Checkpoint:
     """The frozen `Checkpoint` of a name, shared by everybody."""
     path = checkpoint_root() / name
     weights = path / "model.safetensors"
@@ -105,20 +108,24 @@ def load_field(name: str, device: str) -> Any:
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _load_field(path: str, version: int, device: str) -> Any:
+def _load_field(path: str, version: int, device: str) -> Checkpoint:
     from medfuncta_core.checkpoint import load_checkpoint
 
     return load_checkpoint(path, device)
 
 
-def load_gallery(name: str) -> Any:
-    """The `Gallery` of a checkpoint, or None when it has none."""
+def load_gallery(name: str) -> Gallery:
+    """The gallery of a checkpoint.
+
+    Raises:
+        CheckpointError: when there is none, or it cannot be read.
+    """
     file = gallery_file(name)
-    return _load_gallery(str(file), file.stat().st_mtime_ns) if file.is_file() else None
+    return _load_gallery(str(file), file.stat().st_mtime_ns if file.is_file() else 0)
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
-def _load_gallery(path: str, version: int) -> Any:
+def _load_gallery(path: str, version: int) -> Gallery:
     from medfuncta_core.checkpoint import load_gallery
 
     return load_gallery(path)

@@ -40,10 +40,20 @@ def show_numbers(run: FitRun, index: int) -> None:
         st.metric(
             "PSNR", psnr, help="Peak signal-to-noise ratio of the whole signal, in decibels; 3 dB more is half the squared error."
         )
+        if run.mask is not None:
+            _show_hidden_psnr(run, index)
         st.metric("SSIM", ssim, help="Structural similarity at the last step, 1 is identical.")
         st.metric("Fit time", f"{step.seconds:.2f} s", help=f"Computing time of the steps, on {run.device.upper()}.")
         st.metric("Latent / values", f"{latent:,} / {values:,}", help="Numbers in the latent, against values in the signal.")
         st.metric("Compression", f"{values / latent:.1f}×", help="Values in the signal for every number of the latent.")
+
+
+def _show_hidden_psnr(run: FitRun, index: int) -> None:
+    from medfuncta_core.report import hidden_psnr
+
+    hidden = hidden_psnr(run.signal, run.decode(index), run.mask)
+    words = "–" if hidden is None else (f"{hidden:.1f} dB" if math.isfinite(hidden) else "∞ dB")
+    st.metric("PSNR, hidden part", words, help="Quality of what the fit never saw and filled in.")
 
 
 def show_curves(run: FitRun, index: int, *, beside: bool) -> None:
@@ -76,16 +86,11 @@ def show_pictures(run: FitRun, index: int, *, smooth: bool, limit: float) -> Non
             ("Reconstruction", figures.to_pixels(decoded.values)),
             ("Absolute error", figures.to_magma(error, limit)),
         )
-        volume = signal.kind == "volume"
-        captions = (
-            f"{truth.name} {truth.place}".strip()
-            if volume
-            else f"{shape_words(signal.shape)}{' · blue: hidden' if run.mask is not None else ''}",
-            f"{truth.height_mm:.0f} × {truth.width_mm:.0f} mm"
-            if volume and signal.spacing
-            else f"step {index} of {run.config.steps}",
-            f"mean {error.mean():.3f}, max {error.max():.3f}",
+        place = (
+            f"{truth.name} {truth.place} · {truth.height_mm:.0f} × {truth.width_mm:.0f} {'mm' if signal.spacing else 'voxels'}"
         )
+        words = place if signal.kind == "volume" else f"{shape_words(signal.shape)}{'' if hidden is None else ' · blue: hidden'}"
+        captions = (words, f"step {index} of {run.config.steps}", f"mean {error.mean():.3f}, max {error.max():.3f}")
         rows.append([_pane(truth, title, caption, png) for (title, png), caption in zip(pixels, captions, strict=True)])
     widest = max(plane.width_mm for plane in _planes(run, signal.values))
     for row, plane in zip(rows, _planes(run, signal.values), strict=True):

@@ -1,7 +1,7 @@
 """Three small browser components that Streamlit does not have: gallery tiles, picture panes, a before/after slider.
 
-Their markup, style and script lie beside this file. They are keyed, so new data updates what is on the page instead of building it anew:
-pictures change without a flicker while a fit runs, and the before/after slider stays where the visitor put it.
+Their markup, style and script lie beside this file. They are keyed, so new data updates what is on the page instead of
+building it anew: pictures change without a flicker while a fit runs, and the before/after slider stays where it was put.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import streamlit as st
+from streamlit.components.v2 import component
 
 
 def _component(name: str) -> Any:
     folder = Path(__file__).parent
     css, js = ((folder / f"{name}.{ending}").read_text(encoding="utf-8") for ending in ("css", "js"))
-    return st.components.v2.component(f"medfuncta_{name}", html="<div class='root'></div>", css=css, js=js)
+    return component(f"medfuncta_{name}", html="<div class='root'></div>", css=css, js=js)
 
 
 _tiles, _panes, _compare = _component("tiles"), _component("panes"), _component("compare")
@@ -42,8 +42,8 @@ def panes(rows: Sequence[Sequence[Mapping[str, Any]]], *, scale: Mapping[str, An
     """Rows of pictures of the same size, with one colour scale beside the last column.
 
     Args:
-        rows: Panes of `title`, `caption`, `src`, `alt`, `file`, `aspect` (width by height), `share` (of the column's width) and `letters`
-            (top, bottom, left, right).
+        rows: Panes of `title`, `caption`, `src`, `alt`, `file`, `aspect` (width by height), `share` (of the column's width) and
+            `letters` (top, bottom, left, right).
         scale: `stops` (colours from low to high), `low` and `high` (labels), `label`.
         smooth: Interpolate between pixels instead of showing them as squares.
         key: Stable widget key.

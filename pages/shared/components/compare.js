@@ -3,6 +3,7 @@ export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".root");
   const frame = root.querySelector(".frame") ?? root.appendChild(makeFrame());
   frame.style.aspectRatio = String(data.aspect);
+  frame.style.setProperty("--aspect", data.aspect);
   frame.classList.toggle("smooth", data.smooth);
   for (const side of ["before", "after"]) {
     const image = frame.querySelector(`.${side}`);

@@ -22,6 +22,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
   });
   const tiles = [...root.children];
   const stop = Math.max(0, tiles.findIndex((tile) => tile.getAttribute("aria-pressed") === "true"));
+  if (root.dataset.shown !== String(data.selected)) {
+    root.dataset.shown = String(data.selected);
+    const { offsetLeft, offsetWidth } = tiles[stop] ?? root;
+    if (data.selected !== null) root.scrollLeft = offsetLeft - root.offsetLeft - (root.clientWidth - offsetWidth) / 2;
+  }
   tiles.forEach((tile, index) => { tile.tabIndex = index === stop ? 0 : -1; });
   root.onkeydown = (event) => {
     const here = tiles.indexOf(event.target);

@@ -1,0 +1,133 @@
+"""The gallery: test signals stored as latents, shown as a strip of thumbnails and decoded on demand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from medfuncta_core.config import SignalSpec
+from medfuncta_core.errors import CheckpointError
+from medfuncta_core.signals import Signal, prepare_signal
+from pages.shared import state
+from pages.shared.components import tiles
+from pages.shared.sidebar import Choice
+from pages.shared.state import Pick
+
+if TYPE_CHECKING:
+    from medfuncta_core.checkpoint import Gallery
+
+TILES_PER_TURN = 2
+
+
+def show_gallery() -> None:
+    """Test signals stored as latents; thumbnails are decoded a few at a time, so the page is there at once."""
+    _open_linked_item()
+    names = [name for name, config in state.list_configs().items() if config.signal and state.gallery_file(name).is_file()]
+    if not names:
+        st.markdown("**Gallery**")
+        st.caption("No gallery is stored beside these checkpoints. Drop a file on the left to begin.")
+        return
+    wanted = state.recall("gallery_of")
+    if wanted in names:
+        state.set_widget("gallery", wanted)
+        state.remember("gallery_of", None)
+    elif state.widget("gallery") not in names:
+        current = state.widget("checkpoint")
+        state.set_widget("gallery", current if current in names else names[0])
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="gallery_head"):
+        st.markdown("**Or pick one of ours**", width="content", help="Test signals, stored as latents and decoded as you look.")
+        name = st.segmented_control("Gallery of", names, key="gallery", required=True, label_visibility="collapsed")
+    name = name or names[0]
+    gallery = state.load_gallery(name)
+    made = state.thumbnails(name, state.gallery_file(name).stat().st_mtime_ns)
+    waiting = len(made) < len(gallery)
+    st.fragment(_show_strip, run_every=0.2 if waiting else None)(name, gallery, made)
+
+
+def _show_strip(name: str, gallery: Gallery, made: dict[int, str]) -> None:
+    source = state.recall("source")
+    selected = str(source.row) if isinstance(source, Pick) and source.checkpoint == name else None
+    items = [
+        {
+            "id": str(row),
+            "title": gallery.class_name(row) or gallery.ids[row],
+            "detail": f"{gallery.psnr[row]:.1f} dB",
+            "src": made.get(row, ""),
+        }
+        for row in range(len(gallery))
+    ]
+    picked = tiles(items, selected, label=f"Gallery of {name}", key=f"tiles-{name}")
+    if picked is not None:
+        pick_item(Pick(name, int(picked)))
+        st.rerun()
+    missing = [row for row in range(len(gallery)) if row not in made]
+    if missing and not state.recall("busy"):
+        _make_thumbnails(name, gallery, missing[:TILES_PER_TURN], made)
+        if len(made) == len(gallery):
+            st.rerun()
+
+
+def _make_thumbnails(name: str, gallery: Gallery, rows: list[int], made: dict[int, str]) -> None:
+    from medfuncta_core.figures import thumbnail
+    from medfuncta_core.fitting import Fitter
+
+    kind = _spec(name).kind
+    fitter = Fitter(state.load_field(name, "cpu"), device="cpu")
+    shape = gallery.shape if kind == "ecg" else tuple(min(points, 48 if kind == "image" else 24) for points in gallery.shape)
+    for row in rows:
+        made[row] = thumbnail(fitter.decode(gallery.latents[row], shape), kind)
+
+
+def pick_item(pick: Pick) -> None:
+    """Make a gallery row the signal to fit, with its own checkpoint, and empty the drop zone."""
+    state.choose_source(pick)
+    state.request_checkpoint(pick.checkpoint)
+    state.remember("uploader", state.recall("uploader", lambda: 0) + 1)
+
+
+def _open_linked_item() -> None:
+    """A gallery row named in the address of a fresh visit."""
+    if state.recall("link_read"):
+        return
+    state.remember("link_read", True)
+    name, _, row = st.query_params.get("item", "").rpartition("/")
+    if name not in state.list_configs() or not state.gallery_file(name).is_file():
+        return
+    if row.isdecimal() and int(row) < len(state.load_gallery(name)):
+        state.choose_source(Pick(name, int(row)))
+        state.remember("gallery_of", name)
+        if state.widget("checkpoint") != name:
+            state.request_checkpoint(name)
+            st.rerun()
+
+
+def _spec(name: str) -> SignalSpec:
+    spec = state.list_configs()[name].signal
+    if spec is None:
+        raise CheckpointError(f"{name} does not say what its signals are; import it again with the shape of its signals")
+    return spec
+
+
+def decode_pick(pick: Pick, choice: Choice) -> Signal:
+    """A gallery row as a signal, decoded by the checkpoint that fitted it and prepared for the chosen one."""
+    from medfuncta_core.fitting import Fitter
+
+    gallery = state.load_gallery(pick.checkpoint)
+    spec = _spec(pick.checkpoint)
+    fitter = Fitter(state.load_field(pick.checkpoint, "cpu"), device="cpu")
+    rate = spec.sampling_rate
+    where = f"{gallery.data} {gallery.ids[pick.row]}".strip()
+    signal = Signal(
+        fitter.decode(gallery.latents[pick.row], gallery.shape),
+        kind=spec.kind,
+        name=f"{pick.checkpoint} {gallery.ids[pick.row]}",
+        spacing=(1 / rate,) if rate else None,
+        spacing_unit="s" if rate else "",
+        original_shape=tuple(gallery.shape),
+        notes=(f"Decoded from a stored latent, which reached {gallery.psnr[pick.row]:.1f} dB on the original ({where}).",),
+        class_name=gallery.class_name(pick.row),
+    )
+    return (
+        signal if pick.checkpoint == choice.name or choice.config.signal is None else prepare_signal(signal, choice.config.signal)
+    )
