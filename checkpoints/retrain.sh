@@ -29,7 +29,8 @@ case "$name" in
     preset=volume-32-small file=hippocampus3d_32.npz limit=56 per_class=8
     licence="CC BY-SA 4.0" data_licence="CC BY-SA 4.0"
     source="Medical Segmentation Decathlon, Task04 Hippocampus (Antonelli et al. 2022), at 32 x 32 x 32"
-    classes="small,medium,large (volume tertile)" ;;
+    classes="small,medium,large (volume tertile)"
+    signal=(--normalisation quantile --limits 0.005,0.995) ;; # how these volumes were made from the challenge's NIfTI files
   *) echo "no checkpoint named $name; see the header of $0" >&2; exit 2 ;;
 esac
 

@@ -23,7 +23,7 @@ from medfuncta_core.errors import ConfigError, SignalError
 from medfuncta_core.fields import FieldPasses, ModulatedSIREN
 from medfuncta_core.fields.modulating import latent_gradient, modulate
 from medfuncta_core.grids import ContextSet, draw_indices, grid_context, grid_coords, reduce_context, select_points
-from medfuncta_core.signals import Signal
+from medfuncta_core.signals import Signal, prepare_signal
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class FitResult:
         history: Every step, the initialisation first.
         seconds: Computing time of the steps.
         fit_steps: H.
-        signal: What was fitted.
+        signal: What was fitted, after preparation.
     """
 
     latent: Float[np.ndarray, " p"]
@@ -112,12 +112,23 @@ class Fitter:
         self.config = config or (field.config.fit if isinstance(field, Checkpoint) else FitConfig())
         self._passes = FieldPasses(self.field)
 
+    def prepare(self, signal: Signal) -> Signal:
+        """The signal as this checkpoint expects it: of its shape and channels, brought there as its training data was.
+
+        A signal that already has them is returned as it is, and so is every signal of a fitter that knows no checkpoint. To fit
+        another grid with a checkpoint, give its points as a `ContextSet`.
+        """
+        spec = self.checkpoint.config.signal if self.checkpoint else None
+        if spec is None or (signal.kind, signal.shape, signal.channels) == (spec.kind, spec.shape, spec.channels):
+            return signal
+        return prepare_signal(signal, spec)
+
     def steps(self, signal: Signal | ContextSet, *, mask: Bool[np.ndarray, "*shape"] | None = None) -> Iterator[FitStep]:
         """Fit one signal step by step (Sec. 2, "Fitting Neural Fields at Test Time").
 
         Args:
-            signal: On a grid of any shape, or any set of coordinates with values (irregular samples, holes).
-            mask: With a `Signal`: points to fit, of its shape; the others are filled in by the field.
+            signal: A signal, prepared for the checkpoint first, or any set of coordinates with values (irregular samples).
+            mask: With a `Signal`: points to fit, of the prepared signal's shape; the field fills in the others.
 
         Yields:
             H + 1 states, the learned initialisation first; every state's loss is computed before the step that follows it.
@@ -125,7 +136,7 @@ class Fitter:
         Raises:
             SignalError: when axes, channels, mask or values do not fit the field, before the first step.
         """
-        full = self._context(signal)
+        full = self._context(self.prepare(signal) if isinstance(signal, Signal) else signal)
         if len(full.values) != 1:
             raise SignalError(f"steps() fits one signal, not {len(full.values)}; use fit_batch for more")
         if mask is not None and isinstance(signal, ContextSet):
@@ -177,7 +188,7 @@ class Fitter:
         if not history:
             raise SignalError("a fit that has not begun has no result; take at least one step")
         last = history[-1]
-        target = self._context(signal).values
+        signal = self.prepare(signal) if isinstance(signal, Signal) else signal
         if isinstance(signal, Signal):
             reconstruction = self.decode(last.latent, signal.shape)
             whole, axes = torch.from_numpy(reconstruction)[None], len(signal.shape)
@@ -187,8 +198,9 @@ class Fitter:
             lpips = None if perceptual is None else float(perceptual)
         else:
             modulations = modulate(self.field, last.latent[None].to(self.device))
-            whole = self._passes.values(self._context(signal).coords, modulations).clamp(0, 1).cpu()
-            reconstruction, truth, ssim, lpips = whole[0].numpy(), target.cpu(), None, None
+            context = self._context(signal)
+            whole = self._passes.values(context.coords, modulations).clamp(0, 1).cpu()
+            reconstruction, truth, ssim, lpips = whole[0].numpy(), context.values.cpu(), None, None
         mse = float((whole - truth).square().mean())
         psnr = float(metrics.psnr(whole, truth))
         return FitResult(

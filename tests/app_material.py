@@ -29,21 +29,21 @@ def make_app_material(folder: Path) -> dict[str, str]:
 def _train(folder: Path, name: str, shape: tuple[int, ...]) -> None:
     """A few dozen outer steps on smooth blobs: enough that a fit improves with every step it takes."""
     file = folder / f"{name}.npz"
-    np.savez(file, **_blobs(shape))
-    splits = [load_data_set(file, split) for split in ("train", "val")]
+    np.savez(file, allow_pickle=False, **_blobs(shape))
+    training, validation = load_data_set(file, "train"), load_data_set(file, "val")
     field = FieldConfig(coord_dim=len(shape), depth=4, width=24, latent_dim=16, omega_first=4, omega_last=10, residual=True)
     fit = FitConfig(steps=20, inner_lr=0.5)
     meta = MetaConfig(
         steps=90, batch_size=6, inner_steps=3, inner_lr=0.5, outer_lr=2e-3, warmup_steps=4, validate_every=90, validate_signals=6
     )
-    run = TrainingRun(field, meta, fit, *splits, folder / f"{name}-run", "cpu")
+    run = TrainingRun(field, meta, fit, training, validation, folder / f"{name}-run", "cpu")
     for _ in train(run):
         pass
     learned, _ = learned_field(run)
-    config = CheckpointConfig(name=name, field=field, signal=splits[0].spec(), fit=fit, step=meta.steps, licence="MIT")
+    config = CheckpointConfig(name=name, field=field, signal=training.spec(), fit=fit, step=meta.steps, licence="MIT")
     save_checkpoint(folder / "checkpoints" / name, learned, config)
     if name == "tiny-picture":
-        _save_gallery(folder, name, Checkpoint(freeze(learned), config), splits[1])
+        _save_gallery(folder, name, Checkpoint(freeze(learned), config), validation)
 
 
 def _save_gallery(folder: Path, name: str, checkpoint: Checkpoint, signals: DataSet) -> None:

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from medfuncta_core.config import FieldConfig, FitConfig
+from medfuncta_core.checkpoint import Checkpoint
+from medfuncta_core.config import CheckpointConfig, FieldConfig, FitConfig, SignalSpec
 from medfuncta_core.errors import ConfigError, SignalError
 from medfuncta_core.fields import ModulatedSIREN
 from medfuncta_core.fitting import Fitter
 from medfuncta_core.grids import ContextSet, make_grid
 from medfuncta_core.learning.reference import signal_losses
-from medfuncta_core.signals import Signal
+from medfuncta_core.signals import Signal, prepare_signal
 
 FIT = FitConfig(steps=6, inner_lr=0.2)
 
@@ -125,6 +126,19 @@ def test_fit_batch_equals_single_fits(image_signal: Signal, image_config: FieldC
         np.testing.assert_allclose(batch.latents[i], alone.latent, rtol=1e-4, atol=1e-6)
         assert float(batch.psnr[i]) == pytest.approx(alone.psnr, abs=1e-3)
         assert float(batch.ssim[i]) == pytest.approx(alone.ssim, abs=1e-4)
+
+
+def test_fitter_prepares_signals_for_its_checkpoint(image_signal: Signal, image_config: FieldConfig) -> None:
+    spec = SignalSpec(kind="image", shape=(4, 3))
+    field = ModulatedSIREN(image_config, generator=torch.Generator().manual_seed(0)).requires_grad_(False)
+    fitter = Fitter(Checkpoint(field, CheckpointConfig(name="tiny", field=image_config, signal=spec)), FIT, device="cpu")
+    result = fitter.fit(image_signal)
+    assert isinstance(result.signal, Signal)
+    assert result.reconstruction.shape == (4, 3, 1)
+    assert any("4 x 3" in note for note in result.signal.notes)
+    ready = prepare_signal(image_signal, spec)
+    assert fitter.prepare(ready) is ready
+    np.testing.assert_array_equal(fitter.fit(ready).latent, result.latent)
 
 
 def test_fitter_refuses_signals_of_another_kind(ecg_signal: Signal, image_config: FieldConfig) -> None:

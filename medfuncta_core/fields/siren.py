@@ -52,7 +52,8 @@ class ModulatedSIREN(nn.Module):
         """Draw all parameters anew.
 
         Layers: U(-1/n, 1/n) for the first, else Eq. 2, U(-sqrt(6/n)/omega_k, sqrt(6/n)/omega_k), weights and biases alike.
-        Modulations: U(-1/sqrt(P), 1/sqrt(P)), the default of a linear layer, as in the published implementation.
+        Modulations: U(-1/sqrt(P), 1/sqrt(P)), the default of a linear layer, as in the published implementation; a scale's bias
+        is 1, since a field whose layers all start multiplied by almost nothing does not learn.
         """
         config = self.config
         draw = lambda parameter, bound: parameter.uniform_(-bound, bound, generator=generator)  # noqa: E731
@@ -67,6 +68,8 @@ class ModulatedSIREN(nn.Module):
         for name, parameter in self.named_parameters():
             if name.startswith(("shift", "scale")):
                 draw(parameter, 1 / math.sqrt(config.latent_dim))
+                if name == "scale_bias":
+                    parameter.fill_(1.0)
 
     def forward(self, coords: Float[Tensor, "*b n d"], latent: Float[Tensor, "b p"]) -> Float[Tensor, "b n c"]:
         """Values of the fields at coordinates; differentiable in parameters, coordinates and latent, twice.

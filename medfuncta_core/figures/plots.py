@@ -52,7 +52,7 @@ def psnr_curve(steps: Sequence[int], psnr: Sequence[float], total: int, selected
     finite = [value for value in psnr if math.isfinite(value)] or [0.0]
     low, high = 5 * math.floor(min(finite) / 5), 5 * math.ceil((max(finite) + 1) / 5)
     figure = _curve("PSNR (dB)", steps, psnr, total, INPUT_COLOUR, "solid", "%{y:.1f} dB", selected)
-    figure.update_yaxes(range=[low, high], nticks=6)
+    figure.update_yaxes(range=_widen(low, high), nticks=6)
     return figure
 
 
@@ -61,8 +61,13 @@ def loss_curve(steps: Sequence[int], loss: Sequence[float], total: int, selected
     positive = [value for value in loss if value > 0 and math.isfinite(value)] or [1.0]
     low, high = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)) + 1e-9)
     figure = _curve("Loss (MSE)", steps, loss, total, RECONSTRUCTION_COLOUR, "dash", "%{y:.3g}", selected)
-    figure.update_yaxes(type="log", range=[low, max(high, low + 1)], dtick=1, tickformat=".0e")
+    figure.update_yaxes(type="log", range=_widen(low, max(high, low + 1)), dtick=1, tickformat=".0e")
     return figure
+
+
+def _widen(low: float, high: float) -> list[float]:
+    """A range with room for markers at its ends."""
+    return [low - 0.06 * (high - low), high + 0.06 * (high - low)]
 
 
 def _curve(
@@ -154,7 +159,7 @@ def _rule_paper(figure: go.Figure, duration: float, seconds: bool, unit: str, wi
     major = 0.5 if unit == "mV" and high - low <= 8 else None
     ruled = {"dtick": major, "minor": {"dtick": 0.1}} if major else ({"dtick": 0.5, "minor": {"dtick": 0.1}} if not unit else {})
     figure.update_yaxes(showgrid=True, gridcolor=PAPER_MAJOR, minor_showgrid=True, minor_gridcolor=PAPER_MINOR, row=1, col=1)
-    figure.update_yaxes(range=[low - 0.06 * (high - low), high + 0.06 * (high - low)], row=1, col=1)
+    figure.update_yaxes(range=_widen(low, high), row=1, col=1)
     figure.update_yaxes(title={"text": f"Voltage ({unit})" if unit else "Value (0 to 1)", "standoff": 6}, row=1, col=1, **ruled)
 
 

@@ -51,7 +51,6 @@ class FitRun:
         self.error: MedFunctaError | None = None
         self._steps: Iterator[Any] = self.fitter.steps(signal, mask=self.mask)
         self._began = time.monotonic()
-        self._turns = 0
         self._frames: OrderedDict[tuple[int, tuple[int, ...]], Any] = OrderedDict()
         self._lock = threading.Lock()  # a click starts a new script run before the old one has left its step
 
@@ -66,13 +65,13 @@ class FitRun:
         return len(self.history) - 1
 
     def advance(self) -> None:
-        """Take the steps that are due: one a turn, more where there are many or turns came late, for a turn's time."""
+        """Take the steps that are due: one a turn, or several within a turn's time where a fit has very many."""
         with self._lock:
             if not self.active:
                 return
-            pace = min(TURN_SECONDS, WATCHABLE_SECONDS / self.config.steps)
-            due = max(len(self.history) + 1, int((time.monotonic() - self._began) / pace)) if self._turns else 1
-            self._turns += 1
+            pace, due = WATCHABLE_SECONDS / self.config.steps, len(self.history) + 1
+            if pace < TURN_SECONDS:
+                due = max(due, int((time.monotonic() - self._began) / pace))
             end = time.monotonic() + TURN_SECONDS
             try:
                 while len(self.history) < due and self._take() and time.monotonic() < end:

@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from medfuncta_core import figures
 from medfuncta_core.config import SignalSpec
 from medfuncta_core.errors import CheckpointError, SignalError
 from medfuncta_core.signals import Signal
@@ -39,6 +40,8 @@ def show_what_to_do(choice: Choice | None) -> None:
             icon=":material/folder_open:",
         )
         return
+    with st.container(key="warm_up"):  # out of sight: the browser loads the plotting code while the visitor chooses
+        st.plotly_chart(figures.psnr_curve([0], [0.0], 1), key="warm_up_chart")
     st.info("Drop a file or pick a signal: the fit starts at once and you can watch every step.", icon=":material/arrow_upward:")
 
 

@@ -1,0 +1,60 @@
+"""What is shipped: every checkpoint loads, states its numbers, keeps its promise, and has a gallery that decodes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medfuncta_core.checkpoint import list_checkpoints, load_checkpoint, load_gallery, make_card
+from medfuncta_core.fitting import Fitter
+from medfuncta_core.signals import load_data_set
+
+ROOT = Path(__file__).resolve().parents[1]
+FLOORS = {"ecg": 38.0, "chest-xray-64": 27.0, "dermatoscope-64": 25.0, "hippocampus-32": 0.0}
+NAMES = sorted(FLOORS)
+
+
+def test_shipped_checkpoints_are_all_there() -> None:
+    assert sorted(summary.config.name for summary in list_checkpoints(ROOT / "checkpoints")) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_checkpoint_states_data_licence_and_metrics(name: str) -> None:
+    config = load_checkpoint(ROOT / "checkpoints" / name).config
+    assert config.licence
+    assert config.data is not None
+    assert config.data.sha256
+    assert config.data.source
+    (test,) = [metrics for metrics in config.metrics if metrics.split == "test"]
+    assert test.fit_steps == 20
+    assert test.psnr > FLOORS[name]
+    assert (ROOT / "checkpoints" / name / "CARD.md").read_text() == make_card(config)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_gallery_decodes_to_fits_that_fit_again(name: str) -> None:
+    checkpoint = load_checkpoint(ROOT / "checkpoints" / name)
+    gallery = load_gallery(ROOT / "assets" / "gallery" / f"{name}.safetensors")
+    assert gallery.checkpoint == name
+    assert len(gallery) >= 24
+    assert len(set(gallery.labels.tolist())) > 1
+    assert all(gallery.class_name(row) for row in range(len(gallery)))
+    fitter = Fitter(checkpoint, device="cpu")
+    decoded = fitter.decode(gallery.latents[0], gallery.shape)
+    again = fitter.fit_batch(decoded[None])
+    assert float(again.psnr[0]) > float(gallery.psnr[0])  # a decoded latent lies within the field's reach, its signal did not
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_checkpoint_fits_real_signals_as_its_card_says(name: str, shared_data: Path) -> None:
+    checkpoint = load_checkpoint(ROOT / "checkpoints" / name)
+    assert checkpoint.config.data is not None
+    file = shared_data / checkpoint.config.data.file
+    if file.exists():
+        values = load_data_set(file, "test", limit=4).batch(slice(None))
+    else:  # the gallery's signals stand in
+        gallery = load_gallery(ROOT / "assets" / "gallery" / f"{name}.safetensors")
+        values = np.stack([Fitter(checkpoint, device="cpu").decode(latent, gallery.shape) for latent in gallery.latents[:4]])
+    (test,) = [metrics for metrics in checkpoint.config.metrics if metrics.split == "test"]
+    found = float(Fitter(checkpoint, device="cpu").fit_batch(values).psnr.mean())
+    assert found > test.psnr - 5
