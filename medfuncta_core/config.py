@@ -235,7 +235,7 @@ def _preset(
 
 _PUBLISHED = {"residual": True, "modulate_first": True, "output_offset": 0.5}  # switches of the published code; train faster
 _CPU_RECIPE = {"inner_steps": 5, "outer_lr": 1e-4, "final_lr_ratio": 0.01, "skip_ratio": 3.0}
-_SMALL_RECIPE = _CPU_RECIPE | {"inner_lr": 0.5, "warmup_steps": 50, "average_decay": 0.99}
+_SMALL_RECIPE = _CPU_RECIPE | {"inner_lr": 0.2, "warmup_steps": 50, "average_decay": 0.99}
 
 PRESETS: dict[str, Preset] = {
     "ecg-187": _preset(
@@ -286,11 +286,11 @@ PRESETS: dict[str, Preset] = {
         (10, 80),
         switches=_PUBLISHED,
         **_SMALL_RECIPE,
-        steps=2400,
+        steps=800,
         batch_size=4,
         selection_ratio=0.25,
-        validate_every=200,
-        validate_signals=32,
+        validate_every=100,
+        validate_signals=16,
     ),
     "volume-32-small": _preset(
         "32 x 32 x 32 volumes on two CPU cores.",
@@ -298,8 +298,8 @@ PRESETS: dict[str, Preset] = {
         (8, 128, 2048),
         (10, 80),
         switches=_PUBLISHED | {"modulate_scale": True},
-        **_SMALL_RECIPE | {"inner_lr": 1.5},
-        steps=1500,
+        **_SMALL_RECIPE | {"inner_lr": 0.6},
+        steps=500,
         batch_size=1,
         selection_ratio=0.125,
         validate_every=100,

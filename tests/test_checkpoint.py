@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -306,3 +308,13 @@ def test_read_latent_takes_arrays_and_rows(tmp_path: Path) -> None:
             read_latent(source, 5)
     with pytest.raises(CheckpointError, match="latents have 6 numbers"):
         read_latent(f"{file}#0", 6)
+
+
+def test_describing_checkpoints_and_opening_galleries_leaves_torch_alone() -> None:
+    root = Path(__file__).resolve().parents[1]
+    code = (
+        "import sys; from medfuncta_core.checkpoint import list_checkpoints, load_gallery;"
+        "found = list_checkpoints('checkpoints'); load_gallery(f'assets/gallery/{found[0].path.name}.safetensors');"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

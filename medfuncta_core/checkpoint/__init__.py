@@ -1,18 +1,21 @@
-"""Checkpoints: the only code that reads or writes weights, galleries of latents, and the published implementation's files."""
+"""Checkpoints: the only code that reads or writes weights, galleries of latents, and the published implementation's files.
+
+What needs torch is imported when it is first used, so that listing checkpoints and opening galleries stays quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from medfuncta_core.checkpoint.cards import make_card
-from medfuncta_core.checkpoint.files import (
-    Checkpoint,
-    CheckpointSummary,
-    list_checkpoints,
-    load_checkpoint,
-    read_config,
-    save_checkpoint,
-    update_metrics,
-)
+from medfuncta_core.checkpoint.descriptions import CheckpointSummary, list_checkpoints, read_config, update_metrics
 from medfuncta_core.checkpoint.gallery import Gallery, load_gallery, save_gallery
 from medfuncta_core.checkpoint.latents import LatentTable, load_latents, read_latent, save_latents
-from medfuncta_core.checkpoint.official import ImportResult, import_official
+
+if TYPE_CHECKING:
+    from medfuncta_core.checkpoint.files import Checkpoint, load_checkpoint, save_checkpoint
+    from medfuncta_core.checkpoint.official import ImportResult, import_official
 
 __all__ = [
     "Checkpoint",
@@ -33,3 +36,14 @@ __all__ = [
     "save_latents",
     "update_metrics",
 ]
+
+_LATE = {
+    **dict.fromkeys(("Checkpoint", "load_checkpoint", "save_checkpoint"), "files"),
+    **dict.fromkeys(("ImportResult", "import_official"), "official"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
