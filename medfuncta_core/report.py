@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 
 from medfuncta_core.config import CheckpointConfig, FitConfig
 from medfuncta_core.fitting import FitResult, FitStep
+from medfuncta_core.metrics import finite_or_none
 from medfuncta_core.signals import Signal, write_signal
 
 SUFFIXES = {"ecg": ".csv", "image": ".png", "volume": ".nii.gz"}
@@ -64,15 +65,15 @@ def fit_report(
         },
         "metrics": {
             "mse": result.mse,
-            "psnr": _finite(result.psnr),
+            "psnr": finite_or_none(result.psnr),
             "ssim": result.ssim,
             "lpips": result.lpips,
-            "psnr_hidden": None if mask is None else _finite(hidden_psnr(signal, result.reconstruction, mask)),
+            "psnr_hidden": None if mask is None else finite_or_none(hidden_psnr(signal, result.reconstruction, mask)),
             "seconds": result.seconds,
         },
         "latent": {"length": latent, "values_in_signal": values, "compression_ratio": values / latent},
         "history": [
-            {"step": step.index, "loss": step.loss, "psnr": _finite(step.psnr), "seconds": step.seconds}
+            {"step": step.index, "loss": step.loss, "psnr": finite_or_none(step.psnr), "seconds": step.seconds}
             for step in result.history
         ],
         "versions": {
@@ -124,11 +125,6 @@ def plain_stem(name: str) -> str:
             stem = stem[: -len(ending)]
             break
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in stem).strip("-.") or "signal"
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON has no infinity: a perfect reconstruction's PSNR is null beside an mse of 0."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _version(package: str) -> str | None:

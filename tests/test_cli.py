@@ -207,7 +207,7 @@ def test_choose_batch_size_bounds_memory() -> None:
 
 def test_choose_rows_takes_every_class_evenly() -> None:
     labels = np.array([0] * 10 + [2] * 2 + [1] * 5)
-    assert choose_rows(labels, 17, 3).tolist() == [0, 4, 9, 12, 14, 16, 10, 11]
+    assert choose_rows(labels, 17, 3).tolist() == [0, 12, 10, 4, 14, 11, 9, 16]
     assert choose_rows(None, 5, 3).tolist() == [0, 2, 4]
 
 
@@ -216,12 +216,12 @@ def test_gallery_holds_fits_of_every_class(checkpoint: Path, archive: Path, tmp_
     report = _json("gallery", checkpoint, "--data", archive, "--out", file, "--per-class", 2, "--fit-steps", 4)
     gallery = load_gallery(file)
     assert (report["n"], len(gallery)) == (6, 6)
-    assert gallery.labels.tolist() == [0, 0, 1, 1, 2, 2]
-    assert gallery.ids == ("test/0", "test/6", "test/1", "test/4", "test/2", "test/5")
+    assert gallery.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    assert gallery.ids == ("test/0", "test/1", "test/2", "test/6", "test/4", "test/5")
     assert (gallery.checkpoint, gallery.data, gallery.shape, gallery.fit_steps) == ("tiny", "mini", (8, 6), 4)
-    decoded = torch.from_numpy(Fitter(load_checkpoint(checkpoint), device="cpu").decode(gallery.latents[3], (8, 6)))
+    decoded = torch.from_numpy(Fitter(load_checkpoint(checkpoint), device="cpu").decode(gallery.latents[4], (8, 6)))
     target = torch.from_numpy(np.load(archive)["test_images"][4, ..., None] / np.float32(255))
-    assert float(metrics.psnr(decoded[None], target[None])) == pytest.approx(float(gallery.psnr[3]), abs=1e-3)
+    assert float(metrics.psnr(decoded[None], target[None])) == pytest.approx(float(gallery.psnr[4]), abs=1e-3)
     assert report["psnr"] == pytest.approx(float(gallery.psnr.mean()))
 
 
@@ -230,11 +230,14 @@ def test_fit_writes_latent_reconstruction_and_report(checkpoint: Path, tmp_path:
     report = _json("fit", checkpoint, tmp_path / "in.png", "--out", tmp_path / "out", "--fit-steps", 5)
     assert set(report) == KEYS | {"shape", "latent_dim", "notes", "files"}
     assert (report["n"], report["split"], report["fit_steps"], report["shape"]) == (1, None, 5, [8, 6])
-    assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
+    written = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert written["summary"] == report
+    assert [step["step"] for step in written["history"]] == list(range(6))
     assert np.load(tmp_path / "out" / "latent.npy").shape == (5,)
     with Image.open(tmp_path / "out" / "reconstruction.png") as picture:
         assert picture.size == (6, 8)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["latent.npy", "reconstruction.png", "report.json"]
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["history.csv", "latent.npy", "reconstruction.png", "report.json"]
 
 
 def test_fit_names_a_broken_file(checkpoint: Path, tmp_path: Path) -> None:

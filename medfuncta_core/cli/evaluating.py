@@ -105,10 +105,11 @@ def choose_rows(labels: np.ndarray | None, count: int, per_class: int) -> np.nda
         per_class: How many of each.
 
     Returns:
-        Row numbers, class by class.
+        Row numbers, the classes in turn, so that the first few show all of them.
     """
     classes = [np.arange(count)] if labels is None else [np.flatnonzero(labels == label) for label in np.unique(labels)]
     spread = [
         members[np.linspace(0, len(members) - 1, min(per_class, len(members))).round().astype(np.int64)] for members in classes
     ]
-    return np.concatenate(spread)
+    turns = np.concatenate([np.arange(len(members)) for members in spread])
+    return np.concatenate(spread)[np.argsort(turns, kind="stable")]

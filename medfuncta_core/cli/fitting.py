@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,11 +31,10 @@ if TYPE_CHECKING:
     from medfuncta_core.cli.evaluating import FittedRows
     from medfuncta_core.config import Kind
     from medfuncta_core.fitting import FitResult, Fitter
-    from medfuncta_core.signals import DataSet, Signal
+    from medfuncta_core.signals import DataSet
 
 MAX_DECODED_NUMBERS = 2**28  # 1 GiB of float32
 KINDS: dict[int, Kind] = {1: "ecg", 2: "image", 3: "volume"}
-SUFFIXES: dict[Kind, str] = {"ecg": ".csv", "image": ".png", "volume": ".nii.gz"}
 
 
 @app.command()
@@ -106,7 +103,7 @@ def fit(
     result = fitter.finish(signal, tuple(steps))
     report = _report(result, checkpoint, file, fitter, result.seconds) | {"split": None, "n": 1}
     report |= {"shape": list(signal.shape), "latent_dim": len(result.latent), "notes": list(signal.notes)}
-    written = [] if out is None else _write_fit(out, signal, result, report)
+    written = [] if out is None else _write_fit(out, fitter, result, report)
     emit(report, as_json, _lines(report) + [f"note: {note}" for note in signal.notes] + [f"wrote {path}" for path in written])
 
 
@@ -218,17 +215,19 @@ def _lines(report: dict[str, Any]) -> list[str]:
     return [f"{report['data']}: {', '.join(quality)}", effort]
 
 
-def _write_fit(out: Path, signal: Signal, result: FitResult, report: dict[str, Any]) -> list[Path]:
-    """latent.npy, the reconstruction in its kind's format, report.json (last, so that it only names what is there)."""
-    import numpy as np
-
+def _write_fit(out: Path, fitter: Fitter, result: FitResult, summary: dict[str, Any]) -> list[Path]:
+    """latent.npy, the reconstruction in its kind's format, history.csv; report.json last, so that it names what is there."""
     from medfuncta_core.checkpoint.atomic import write_atomically
-    from medfuncta_core.signals import write_signal
+    from medfuncta_core.report import SUFFIXES, fit_report, history_csv, latent_file
+    from medfuncta_core.signals import Signal, with_values, write_signal
 
-    buffer = io.BytesIO()
-    np.save(buffer, result.latent)
-    latent = write_atomically(out / "latent.npy", buffer.getvalue())
-    reconstruction = write_signal(replace(signal, values=result.reconstruction), out / f"reconstruction{SUFFIXES[signal.kind]}")
-    report["files"] = {"latent": str(latent), "reconstruction": str(reconstruction)}
+    assert isinstance(result.signal, Signal)
+    files = [
+        write_atomically(out / "latent.npy", latent_file(result.latent)),
+        write_signal(with_values(result.signal, result.reconstruction), out / f"reconstruction{SUFFIXES[result.signal.kind]}"),
+        write_atomically(out / "history.csv", history_csv(result.history).encode()),
+    ]
+    summary["files"] = {path.name.partition(".")[0]: str(path) for path in files}
+    report = fit_report(result, fitter.config, fitter.checkpoint.config if fitter.checkpoint else None) | {"summary": summary}
     text = json.dumps(report, indent=2, allow_nan=False) + "\n"
-    return [latent, reconstruction, write_atomically(out / "report.json", text.encode())]
+    return [*files, write_atomically(out / "report.json", text.encode())]

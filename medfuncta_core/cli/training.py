@@ -88,7 +88,13 @@ def train(
             data=info,
             licence=licence if licence is not None else info.licence,
         )
-    report = _run(folder.path, config, train_set, val_set, resume, str(device))
+    try:
+        report = _run(folder.path, config, train_set, val_set, resume, str(device))
+    except KeyboardInterrupt:
+        typer.echo(
+            f"stopped; continue from the last validation with: python -m medfuncta_core train --resume --out {out}", err=True
+        )
+        raise typer.Exit(130) from None
     emit(
         report,
         as_json,
