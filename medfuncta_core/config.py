@@ -15,11 +15,14 @@ from medfuncta_core.errors import ConfigError
 Kind = Literal["ecg", "image", "volume"]
 Normalisation = Literal["range", "dtype", "quantile", "window"]
 
+AXES_OF_KIND: dict[Kind, int] = {"ecg": 1, "image": 2, "volume": 3}
+KIND_OF_AXES: dict[int, Kind] = {axes: kind for kind, axes in AXES_OF_KIND.items()}
+
 
 class Config(BaseModel):
     """A frozen, closed model: unknown keys and values out of range are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def parse(cls, values: dict[str, Any], where: str) -> Self:
@@ -110,7 +113,7 @@ class SignalSpec(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        axes = {"ecg": 1, "image": 2, "volume": 3}[self.kind]
+        axes = AXES_OF_KIND[self.kind]
         if len(self.shape) != axes or min(self.shape) < 2:
             raise ValueError(f"a {self.kind} has {axes} axes of at least 2 points each, not shape {self.shape}")
         if (self.normalisation in ("quantile", "window")) != (self.limits is not None):

@@ -96,7 +96,7 @@ def choose_device(device: str) -> torch.device:
 
 
 class Fitter:
-    """Fits latents of one field.
+    """Fits latents of one field; threads may share a fitter, each with fits of its own.
 
     Args:
         field: A checkpoint (its fit settings are the default) or a bare field.
@@ -110,18 +110,17 @@ class Fitter:
         bare = field.field if isinstance(field, Checkpoint) else field
         self.field = bare if bare.first_weight.device.type == self.device.type else _copy_to(bare, self.device)
         self.config = config or (field.config.fit if isinstance(field, Checkpoint) else FitConfig())
+        self._dtype = self.field.first_weight.dtype
         self._passes = FieldPasses(self.field)
 
     def prepare(self, signal: Signal) -> Signal:
         """The signal as this checkpoint expects it: of its shape and channels, brought there as its training data was.
 
-        A signal that already has them is returned as it is, and so is every signal of a fitter that knows no checkpoint. To fit
-        another grid with a checkpoint, give its points as a `ContextSet`.
+        A signal prepared for it, or a row of a data set of its grid, is returned as it is, and so is every signal of a fitter
+        that knows no checkpoint. To fit another grid with a checkpoint, give its points as a `ContextSet`.
         """
         spec = self.checkpoint.config.signal if self.checkpoint else None
-        if spec is None or (signal.kind, signal.shape, signal.channels) == (spec.kind, spec.shape, spec.channels):
-            return signal
-        return prepare_signal(signal, spec)
+        return signal if spec is None else prepare_signal(signal, spec)
 
     def steps(self, signal: Signal | ContextSet, *, mask: Bool[np.ndarray, "*shape"] | None = None) -> Iterator[FitStep]:
         """Fit one signal step by step (Sec. 2, "Fitting Neural Fields at Test Time").
@@ -136,11 +135,14 @@ class Fitter:
         Raises:
             SignalError: when axes, channels, mask or values do not fit the field, before the first step.
         """
-        full = self._context(self.prepare(signal) if isinstance(signal, Signal) else signal)
+        prepared = self.prepare(signal) if isinstance(signal, Signal) else signal
+        full = self._context(prepared)
         if len(full.values) != 1:
             raise SignalError(f"steps() fits one signal, not {len(full.values)}; use fit_batch for more")
-        if mask is not None and isinstance(signal, ContextSet):
+        if mask is not None and isinstance(prepared, ContextSet):
             raise SignalError("a mask goes with a signal on a grid; leave points out of the context set instead")
+        if mask is not None and isinstance(prepared, Signal) and (mask.dtype != bool or mask.shape != prepared.shape):
+            raise SignalError(f"a mask is boolean and has the signal's shape {prepared.shape}, not {mask.dtype} {mask.shape}")
         fitted = full if mask is None else select_points(full, mask)
         return self._steps(fitted, None if mask is None else full)
 
@@ -157,7 +159,7 @@ class Fitter:
                 raise SignalError(
                     f"the fit diverged at step {index}; lower the inner learning rate (now {self.config.inner_lr:g})"
                 )
-            yield FitStep(index, state[0].cpu(), loss, float(-10 * torch.log10(whole_mse)), seconds)
+            yield FitStep(index, state[0].float().cpu(), loss, float(-10 * torch.log10(whole_mse)), seconds)
 
     def _evaluate(
         self, latent: Tensor, fitted: ContextSet, full: ContextSet | None, generator: torch.Generator
@@ -197,9 +199,9 @@ class Fitter:
             perceptual = metrics.lpips(whole, truth) if axes == 2 else None
             lpips = None if perceptual is None else float(perceptual)
         else:
-            modulations = modulate(self.field, last.latent[None].to(self.device))
+            modulations = modulate(self.field, last.latent[None].to(self.device, self._dtype))
             context = self._context(signal)
-            whole = self._passes.values(context.coords, modulations).clamp(0, 1).cpu()
+            whole = self._passes.values(context.coords, modulations).clamp(0, 1).float().cpu()
             reconstruction, truth, ssim, lpips = whole[0].numpy(), context.values.cpu(), None, None
         mse = float((whole - truth).square().mean())
         psnr = float(metrics.psnr(whole, truth))
@@ -212,17 +214,28 @@ class Fitter:
 
         Args:
             values: In [0, 1].
+
+        Raises:
+            SignalError: when there are no signals, they do not fit the field, or a fit diverged.
         """
         batch = torch.as_tensor(values, dtype=torch.float32)
+        if len(batch) == 0:
+            raise SignalError("a batch needs at least one signal")
         context = self._context(grid_context(batch))
         generator = torch.Generator().manual_seed(self.config.seed)
         latents = self._zeros(len(batch))
         for _ in range(self.config.steps):
             latents = latents - self.config.inner_lr * self._evaluate_gradient(latents, context, generator)
-        reconstructions = self._passes.values(context.coords, modulate(self.field, latents)).clamp(0, 1).cpu().view(batch.shape)
+        if not torch.isfinite(latents).all():
+            raise SignalError(f"a fit of the batch diverged; lower the inner learning rate (now {self.config.inner_lr:g})")
+        reconstructions = (
+            self._passes.values(context.coords, modulate(self.field, latents)).clamp(0, 1).float().cpu().view(batch.shape)
+        )
         axes = batch.ndim - 2
         mse = metrics.mse(reconstructions, batch, axes)
-        return FitBatch(latents.cpu(), reconstructions, mse, -10 * torch.log10(mse), metrics.ssim(reconstructions, batch, axes))
+        return FitBatch(
+            latents.float().cpu(), reconstructions, mse, -10 * torch.log10(mse), metrics.ssim(reconstructions, batch, axes)
+        )
 
     def _evaluate_gradient(self, latents: Tensor, context: ContextSet, generator: torch.Generator) -> Tensor:
         drawn = draw_indices(len(latents), context.points, self.config.selection_ratio, generator)
@@ -249,7 +262,7 @@ class Fitter:
             ConfigError: when latent or shape do not belong to this field.
         """
         config = self.field.config
-        phi = torch.as_tensor(latent, dtype=torch.float32, device=self.device)
+        phi = torch.as_tensor(latent, dtype=self._dtype, device=self.device)
         if phi.shape != (config.latent_dim,):
             raise ConfigError(f"this field takes latents of length {config.latent_dim}, not of shape {tuple(phi.shape)}")
         if len(shape) != config.coord_dim or min(shape) < 1:
@@ -261,12 +274,13 @@ class Fitter:
         out = np.empty((points, config.channels), dtype=np.float32)
         for first in range(0, points, chunk_points):
             span = range(first, min(first + chunk_points, points))
-            chunk = self._passes.values(grid_coords(shape, span, device=self.device), modulations)[0]
+            coords = grid_coords(shape, span, device=self.device, dtype=self._dtype)
+            chunk = self._passes.values(coords, modulations)[0]
             out[span.start : span.stop] = (chunk.clamp(0, 1) if clamp else chunk).cpu().numpy()
         return out.reshape(*shape, config.channels)
 
     def _zeros(self, signals: int) -> Tensor:
-        return torch.zeros(signals, self.field.config.latent_dim, device=self.device)
+        return torch.zeros(signals, self.field.config.latent_dim, device=self.device, dtype=self._dtype)
 
     def _context(self, signal: Signal | ContextSet) -> ContextSet:
         """The full context on this fitter's device, checked against the field."""
@@ -280,7 +294,7 @@ class Fitter:
             )
         if not (torch.isfinite(context.values).all() and torch.isfinite(context.coords).all()):
             raise SignalError(f"{name} contains NaN or infinite numbers; leave those points out")
-        return ContextSet(context.coords.to(self.device, torch.float32), context.values.to(self.device, torch.float32))
+        return ContextSet(context.coords.to(self.device, self._dtype), context.values.to(self.device, self._dtype))
 
 
 def _copy_to(field: ModulatedSIREN, device: torch.device) -> ModulatedSIREN:

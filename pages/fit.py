@@ -26,8 +26,8 @@ with errors_shown():
         show_what_to_do(choice)
     else:
         config, hiding = choose_settings(choice)
-        signal = read_source(source, choice)
-        run = current_run(choice, signal, config, hiding)
+        signal, origin = read_source(source, choice)
+        run = current_run(choice, signal, origin, config, hiding)
         show_fit(run)
         if run.error:
             show_error(run.error)

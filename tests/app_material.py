@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from medfuncta_core.checkpoint import Checkpoint, Gallery, save_checkpoint, save_gallery
+from medfuncta_core.checkpoint import Checkpoint, Gallery, load_checkpoint, save_checkpoint, save_gallery
 from medfuncta_core.checkpoint.files import freeze
 from medfuncta_core.config import CheckpointConfig, FieldConfig, FitConfig, MetaConfig
 from medfuncta_core.fitting import Fitter
@@ -44,6 +44,13 @@ def _train(folder: Path, name: str, shape: tuple[int, ...]) -> None:
     save_checkpoint(folder / "checkpoints" / name, learned, config)
     if name == "tiny-picture":
         _save_gallery(folder, name, Checkpoint(freeze(learned), config), validation)
+
+
+def copy_checkpoint(source: Path, target: Path, fit: FitConfig | None = None) -> None:
+    """The same checkpoint once more, under the target's name, possibly with other fit settings."""
+    checkpoint = load_checkpoint(source)
+    change = {"name": target.name, "fit": fit or checkpoint.config.fit}
+    save_checkpoint(target, checkpoint.field, checkpoint.config.model_copy(update=change))
 
 
 def _save_gallery(folder: Path, name: str, checkpoint: Checkpoint, signals: DataSet) -> None:

@@ -16,14 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_material import beats_csv, make_app_material, picture_png
+from app_material import beats_csv, copy_checkpoint, make_app_material, picture_png
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+from medfuncta_core.config import FitConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 ARGUMENTS = [
     *("--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
     "--disable-background-networking",
 ]
+BROWSERS = ("chromium", "google-chrome", "chromium-browser", "google-chrome-stable")  # as in the Makefile
 PATIENT = 60_000  # milliseconds; a loaded machine is slow, not wrong
 
 pytestmark = pytest.mark.browser
@@ -34,6 +37,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app, started as a user starts it, on a free port."""
     folder = tmp_path_factory.mktemp("app")
     environment = {**os.environ, **make_app_material(folder), "OMP_NUM_THREADS": "1"}
+    tiny = folder / "checkpoints" / "tiny-picture"
+    copy_checkpoint(tiny, tiny.with_name("tiny-picture-endless"), FitConfig(steps=100_000, inner_lr=1e-2))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -63,7 +68,7 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    found = [path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))]
+    found = [path for name in BROWSERS if (path := shutil.which(name))]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found[0] if found else None, args=ARGUMENTS)
         yield browser
@@ -107,18 +112,29 @@ def chest_xray() -> bytes:
     return file.read_bytes() if file.is_file() else picture_png()
 
 
-def test_upload_is_fitted_live_replayed_decoded_and_downloaded(context: BrowserContext, address: str) -> None:
-    page = visit(context, address)
+def test_fit_is_drawn_while_it_runs_and_can_be_stopped(context: BrowserContext, address: str) -> None:
+    page = visit(context, f"{address}/?checkpoint=tiny-picture-endless")  # far more steps than the test has time for
     page.locator(".js-plotly-plot").wait_for(state="attached")  # plotting code is loaded before anything is chosen
     drop(page, "chest.png", chest_xray())
-    page.get_by_text("Fitting: step").wait_for()
-    page.locator(".st-key-psnr_curve .js-line:visible").first.wait_for()  # the curve is there while steps are still taken
+    progress = page.get_by_text(re.compile(r"Fitting: step \d+ of 100000"))
+    progress.wait_for()
+    page.locator(".st-key-psnr_curve .js-line:visible").first.wait_for()
+    page.get_by_alt_text("Reconstruction", exact=True).wait_for()
     early = psnr(page)
-    assert page.get_by_text("Fitting: step").is_visible()
-    assert page.get_by_alt_text("Reconstruction", exact=True).is_visible()
+    assert progress.is_visible()
+    words = progress.inner_text()
+    expect(progress).not_to_have_text(words)  # it goes on
+    page.get_by_role("button", name="Stop", exact=True).click()
+    wait_until_fitted(page)
+    expect(progress).to_have_count(0)
+    assert psnr(page) >= early
+
+
+def test_upload_is_fitted_replayed_decoded_and_downloaded(context: BrowserContext, address: str) -> None:
+    page = visit(context, address)
+    drop(page, "chest.png", chest_xray())
     wait_until_fitted(page)
     final = psnr(page)
-    assert final > early
     assert page.get_by_text("Resized from").is_visible()  # what was done to the file
 
     slider = page.get_by_role("slider", name="Step shown")

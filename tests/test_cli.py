@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,7 @@ from typer.testing import CliRunner, Result
 
 from medfuncta_core import metrics
 from medfuncta_core.checkpoint import load_checkpoint, load_gallery, make_card, save_checkpoint
+from medfuncta_core.checkpoint.cards import SHIPPED
 from medfuncta_core.cli import app
 from medfuncta_core.cli.evaluating import choose_batch_size, choose_rows
 from medfuncta_core.cli.settings import apply_settings
@@ -160,7 +163,7 @@ def test_evaluate_averages_over_the_first_signals_of_the_split(checkpoint: Path,
     assert report["lpips"] is None  # 8x6 is too small for it
 
 
-def test_evaluate_reports_null_for_a_perfect_reconstruction(tmp_path: Path) -> None:
+def test_evaluate_counts_a_perfect_reconstruction_as_100_db(tmp_path: Path) -> None:
     field = ModulatedSIREN(tiny_field_config(2))
     with torch.no_grad():
         for parameter in field.parameters():
@@ -169,8 +172,16 @@ def test_evaluate_reports_null_for_a_perfect_reconstruction(tmp_path: Path) -> N
     directory = save_checkpoint(tmp_path / "zero", field, config)
     np.savez(tmp_path / "black.npz", test_images=np.zeros((2, 8, 6), np.uint8))
     report = _json("evaluate", directory, "--data", tmp_path / "black.npz")
-    assert (report["mse"], report["psnr"]) == (0.0, None)
-    assert "not finite" in _error("evaluate", directory, "--data", tmp_path / "black.npz", "--update-card")
+    assert (report["mse"], report["psnr"]) == (0.0, 100.0)
+    Image.fromarray(np.zeros((8, 6), np.uint8)).save(tmp_path / "black.png")
+    assert _json("fit", directory, tmp_path / "black.png")["psnr"] is None  # of one signal, infinite is the truth
+    grey = np.full((2, 8, 6), 51, np.uint8)
+    grey[1] = 0
+    np.savez(tmp_path / "half.npz", test_images=grey)
+    expected = (100 - 20 * np.log10(0.2)) / 2
+    assert _json("evaluate", directory, "--data", tmp_path / "half.npz", "--update-card")["psnr"] == pytest.approx(expected)
+    out = tmp_path / "g.safetensors"
+    assert _json("gallery", directory, "--data", tmp_path / "half.npz", "--out", out)["psnr"] == pytest.approx(expected)
 
 
 def test_evaluate_update_card_states_what_it_prints(checkpoint: Path, archive: Path) -> None:
@@ -362,6 +373,20 @@ def test_train_resumes_where_it_stopped_and_refuses_other_settings(archive: Path
     assert "is not a run" in _error("train", "--out", tmp_path / "other", "--resume")
 
 
+def test_train_resume_reports_the_whole_run_and_starts_one_that_never_began(archive: Path, tmp_path: Path) -> None:
+    report = _json(*_train(tmp_path / "run", archive, "--steps", 4))
+    resume = ["train", "--out", tmp_path / "run", "--resume", "--device", "cpu"]
+    assert _json(*resume) == report
+    shutil.rmtree(tmp_path / "run" / "checkpoint")  # as if it had been stopped right after config.json was written
+    assert _json(*resume) == report
+
+
+def test_train_refuses_absurd_sizes_and_makes_no_folder(archive: Path, tmp_path: Path) -> None:
+    command = _train(tmp_path / "run", archive)
+    assert "lower width" in _error(*command, "field.width=20000000")
+    assert not (tmp_path / "run").exists()
+
+
 def test_train_refuses_data_of_another_kind(archive: Path, tmp_path: Path) -> None:
     command = ["train", "--preset", "volume-32", "--data", archive, "--out", tmp_path / "run"]
     assert "choose a preset of their kind" in _error(*command)
@@ -382,3 +407,23 @@ def test_card_of_an_unknown_place_keeps_it_to_itself(tmp_path: Path) -> None:
     told = config.model_copy(update={"data": data.model_copy(update={"source": "MIT-BIH, https://physionet.org"})})
     assert "- source: MIT-BIH, https://physionet.org" in make_card(told)
     assert "--data beats --out" in make_card(told)
+
+
+def test_card_of_a_shipped_checkpoint_names_the_one_command_and_how_it_differs_from_the_paper() -> None:
+    preset = PRESETS["ecg-187-cpu"]
+    data = DataSetInfo(name="mitbih_full_187", source="PhysioNet", file="mitbih_full_187.npz")
+    config = CheckpointConfig(name="ecg", field=preset.field, meta=preset.meta, fit=preset.fit, data=data, step=9)
+    card = make_card(config)
+    assert "    checkpoints/retrain.sh ecg DATA_FOLDER" in card
+    assert "DATA_FOLDER holds mitbih_full_187.npz" in card
+    assert "medfuncta_core train" not in card
+    assert "The paper's 1D configuration of this size has omega 20 to 200 and none of these switches." in card
+    mine = config.model_copy(update={"data": data.model_copy(update={"file": "mine.npz"})})  # the same name is not enough
+    assert "train --preset ecg-187-cpu --data mine.npz" in make_card(mine)
+    for name in ("ecg-187", "image-64-small"):  # the paper's own numbers; sizes that are none of the paper's
+        assert "The paper's" not in make_card(config.model_copy(update={"field": PRESETS[name].field}))
+
+
+def test_cards_know_what_the_retraining_script_knows() -> None:
+    script = (ROOT / "checkpoints" / "retrain.sh").read_text()
+    assert dict(re.findall(r"(?m)^  ([\w-]+)\)\n.*? file=(\S+)", script)) == SHIPPED

@@ -146,3 +146,20 @@ def test_passes_refresh_reads_new_parameters() -> None:
     torch.testing.assert_close(
         passes.values(context.coords, modulate(field, latent)), field(make_grid((16,), dtype=torch.float64), latent).detach()
     )
+
+
+def test_hessian_product_is_the_same_with_a_tape_a_used_one_or_an_empty_one() -> None:
+    field, context, latent = random_field((8, 6), residual=True)
+    passes, modulations = FieldPasses(field), modulate(field, latent)
+    tangent = modulate_tangent(field, torch.ones_like(latent))
+    (tape,) = passes.tapes(1, 3, 48)
+    assert tape is not None
+    results = []
+    for filled, given in ((0, None), (0, tape), (1, tape), (2, tape)):
+        for _ in range(filled):
+            passes.loss_gradient(context, modulations, tape=tape)
+        into = {name: torch.zeros_like(parameter) for name, parameter in field.named_parameters()}
+        gradient, dual = passes.hessian_product(context, modulations, tangent, into=into, tape=given)
+        results.append((gradient.shift, dual.shift, into["hidden_weight"]))
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], rtol=1e-12, atol=1e-14)

@@ -1,7 +1,9 @@
 """The fitter: its steps, results, partial contexts, batches and decoding."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from medfuncta_core.fields import ModulatedSIREN
 from medfuncta_core.fitting import Fitter
 from medfuncta_core.grids import ContextSet, make_grid
 from medfuncta_core.learning.reference import signal_losses
-from medfuncta_core.signals import Signal, prepare_signal
+from medfuncta_core.signals import Signal, load_data_set, prepare_signal, read_signal
 
 FIT = FitConfig(steps=6, inner_lr=0.2)
 
@@ -141,6 +143,20 @@ def test_fitter_prepares_signals_for_its_checkpoint(image_signal: Signal, image_
     np.testing.assert_array_equal(fitter.fit(ready).latent, result.latent)
 
 
+def test_fitter_normalises_signals_that_have_its_grid(tmp_path: Path, volume_config: FieldConfig) -> None:
+    spec = SignalSpec(kind="volume", shape=(4, 5, 6), normalisation="quantile", limits=(0.2, 0.8))
+    field = ModulatedSIREN(volume_config, generator=torch.Generator().manual_seed(0)).requires_grad_(False)
+    fitter = Fitter(Checkpoint(field, CheckpointConfig(name="tiny", field=volume_config, signal=spec)), FIT, device="cpu")
+    raw = np.random.default_rng(0).integers(0, 256, (4, 5, 6), dtype=np.uint8)
+    np.save(tmp_path / "v.npy", raw)
+    prepared = fitter.prepare(read_signal(tmp_path / "v.npy"))
+    np.testing.assert_array_equal(prepared.values, read_signal(tmp_path / "v.npy", spec=spec).values)
+    assert np.abs(prepared.values[..., 0] - raw / 255).max() > 0.1
+    np.savez(tmp_path / "set.npz", test_images=raw[None])
+    row = load_data_set(tmp_path / "set.npz", "test").signal(0)
+    assert fitter.prepare(row) is row  # what training saw
+
+
 def test_fitter_refuses_signals_of_another_kind(ecg_signal: Signal, image_config: FieldConfig) -> None:
     with pytest.raises(SignalError, match=r"beat\.csv has 1 axes"):
         make_fitter(image_config).fit(ecg_signal)
@@ -165,3 +181,33 @@ def test_fit_that_diverges_says_what_to_do(image_signal: Signal, image_config: F
 def test_fitter_names_missing_devices(image_config: FieldConfig) -> None:
     with pytest.raises(ConfigError, match="not available"):
         Fitter(ModulatedSIREN(image_config), device="tpu")
+
+
+def test_fitter_refuses_masks_of_another_shape_with_as_many_points(image_signal: Signal, image_config: FieldConfig) -> None:
+    fitter = make_fitter(image_config)
+    with pytest.raises(SignalError, match="mask is boolean"):
+        fitter.steps(image_signal, mask=np.ones((6, 8), dtype=bool))
+
+
+def test_fitter_is_shared_by_threads(image_config: FieldConfig) -> None:
+    fitter = make_fitter(image_config)
+    latents = [np.full(5, value, dtype=np.float32) for value in (-1, 1)]
+    expected = [fitter.decode(latent, (64, 48)) for latent in latents]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda i: fitter.decode(latents[i % 2], (64, 48)), range(40)))
+    for i, values in enumerate(found):
+        np.testing.assert_array_equal(values, expected[i % 2])
+
+
+def test_fitter_keeps_the_precision_of_its_field(image_signal: Signal, image_config: FieldConfig) -> None:
+    field = ModulatedSIREN(image_config, generator=torch.Generator().manual_seed(0)).requires_grad_(False)
+    single = Fitter(field, FIT, device="cpu").fit(image_signal)
+    double = Fitter(field.double(), FIT, device="cpu").fit(image_signal)
+    np.testing.assert_allclose(single.latent, double.latent, rtol=1e-3, atol=1e-6)
+
+
+def test_fit_batch_refuses_no_signals_and_says_when_it_diverges(image_signal: Signal, image_config: FieldConfig) -> None:
+    with pytest.raises(SignalError, match="at least one signal"):
+        make_fitter(image_config).fit_batch(np.zeros((0, 8, 6, 1), dtype=np.float32))
+    with pytest.raises(SignalError, match="diverged"):
+        make_fitter(image_config, FitConfig(steps=50, inner_lr=3e38)).fit_batch(image_signal.values[None])

@@ -16,7 +16,7 @@ LIBRARY = "medfuncta_core"
 
 # A module may import the modules before it, never those after it.
 ORDER = (
-    *("errors", "config", "signals", "grids", "metrics", "kernels", "fields", "checkpoint", "fitting", "report"),
+    *("errors", "config", "atomic", "signals", "grids", "metrics", "kernels", "fields", "checkpoint", "fitting", "report"),
     *("learning", "mednf", "runs", "figures", "cli", "__main__"),
 )
 PLOTTING = {"plotly", "matplotlib", "seaborn", "altair", "bokeh"}
@@ -26,7 +26,7 @@ MAX_LINES = 350
 
 # Home folders, roots of continuous integration, and pip options or lock-file keys that carry a registry's address.
 MACHINE = re.compile(
-    r"(?<![\w.~}-])/(?:home|Users|root|work|builds)/\w|[A-Z]:\\Users\\|--(?:extra-)?index-url|--find-li[n]ks|\"resolved\":"
+    r"(?<![\w.~}-])/(?:home|Users|root|builds)/\w|[A-Z]:\\Users\\|--(?:extra-)?index-url|--find-li[n]ks|\"resolved\":"
 )
 
 
@@ -68,7 +68,7 @@ def forbidden_import(path: tuple[str, ...], target: tuple[str, ...]) -> str | No
     if target[0] in PICKLING:
         return "unpickling runs code; safetensors, JSON and Parquet do not"
     if target[0] in PLOTTING and path[:2] != (LIBRARY, "figures"):
-        return f"{target[0]} is for {LIBRARY}/figures.py only"
+        return f"{target[0]} is for {LIBRARY}/figures/ only"
     if in_library and target[0] in ("streamlit", "pages", "app"):
         return f"the library knows nothing of the app ({target[0]})"
     if not in_library and path[0] in ("pages", "app") and target[0] in NUMERICS:
@@ -155,7 +155,7 @@ def test_layout_of_this_repository_keeps_the_rules() -> None:
         ("medfuncta_core/extras.py", "", ": extras has no place in the import order"),
         ("medfuncta_core/runs/store.py", "import streamlit as st", "1: the library knows nothing of the app"),
         ("medfuncta_core/cli.py", "from pages.shared import state", "1: the library knows nothing of the app"),
-        ("medfuncta_core/mednf/embed.py", "import plotly.express as px", "1: plotly is for medfuncta_core/figures.py only"),
+        ("medfuncta_core/mednf/embed.py", "import plotly.express as px", "1: plotly is for medfuncta_core/figures/ only"),
         ("pages/fit.py", "from matplotlib import pyplot", "1: matplotlib is for"),
         ("pages/fit.py", "import numpy as np", "1: numpy belongs in the library"),
         ("pages/shared/state.py", "from torch import Tensor", "1: torch belongs in the library"),

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from app_material import beats_csv, make_app_material, picture_png, volume_nifti
+from app_material import beats_csv, copy_checkpoint, make_app_material, picture_png, volume_nifti
 from streamlit.testing.v1 import AppTest
+
+from medfuncta_core.config import FitConfig
+from pages.shared import fit_run
 
 PAGE = str(Path(__file__).resolve().parents[1] / "pages" / "fit.py")
 Visit = Callable[..., AppTest]
@@ -129,6 +136,64 @@ def test_settings_and_masks_refit(visit: Visit) -> None:
     assert fourth.mask[0].all()
 
 
+@pytest.mark.parametrize(
+    "fit",
+    [
+        FitConfig(steps=5000, inner_lr=0.5),
+        FitConfig(steps=2, inner_lr=50),
+        FitConfig(steps=2, inner_lr=1e-7),
+        FitConfig(steps=2, selection_ratio=0.004),
+    ],
+    ids=["many steps", "high rate", "low rate", "few points"],
+)
+def test_checkpoints_own_settings_are_always_within_reach(
+    visit: Visit, material: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: FitConfig
+) -> None:
+    copy_checkpoint(Path(material["MEDFUNCTA_CHECKPOINTS"]) / "tiny-picture", tmp_path / "own-mind", fit)
+    page = visit()
+    monkeypatch.setenv("MEDFUNCTA_CHECKPOINTS", str(tmp_path))
+    page.file_uploader[0].set_value(("scan.png", picture_png(), "image/png"))
+    page.run()
+    assert not page.exception
+    assert page.number_input(key="fit_steps-own-mind").value == fit.steps
+    assert page.number_input(key="inner_lr-own-mind").value == fit.inner_lr
+    assert page.session_state["medfuncta.run"].config == fit
+
+
+def test_decoding_by_two_threads_is_one_after_the_other(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = upload(visit(), "scan.png", picture_png()).session_state["medfuncta.run"]
+    run._frames.clear()
+    decode, alone, pause = run.fitter.decode, threading.Lock(), threading.Event()
+
+    def decode_alone(latent: Any, shape: tuple[int, ...]) -> np.ndarray:
+        assert alone.acquire(blocking=False), "a fitter's buffers were used by two threads at once"
+        try:
+            pause.wait(0.02)
+            return decode(latent, shape)
+        finally:
+            alone.release()
+
+    monkeypatch.setattr(run.fitter, "decode", decode_alone)
+    wanted = [(index, shape) for shape in (None, (36, 28)) for index in (0, 1, 0, 2)]
+    with ThreadPoolExecutor(2) as visitors:
+        found = list(visitors.map(lambda frame: run.decode(*frame), wanted))
+    for (index, shape), values in zip(wanted, found, strict=True):
+        np.testing.assert_array_equal(values, decode(run.history[index].latent, shape or run.signal.shape))
+    assert len(run._frames) == 6
+
+
+def test_kept_frames_are_bounded_by_bytes(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = upload(visit(), "scan.png", picture_png()).session_state["medfuncta.run"]
+    frame = run.decode(0).nbytes
+    run._frames.clear()
+    monkeypatch.setattr(fit_run, "KEPT_BYTES", 3 * frame)
+    for index in (0, 1, 2, 0, 3):
+        run.decode(index)
+    assert [index for index, _ in run._frames] == [2, 0, 3]
+    run.decode(4, (36, 28))
+    assert [index for index, _ in run._frames] == [4]  # larger than all that is kept, and still the one on the page
+
+
 def test_picker_chooses_among_beats(visit: Visit) -> None:
     page = upload(visit(), "beats.csv", beats_csv())
     first = page.session_state["medfuncta.run"]
@@ -177,6 +242,35 @@ def test_broken_file_is_one_line_and_the_page_goes_on(visit: Visit, name: str, c
     assert name in error.value.replace("\\", "")
     assert "\n" not in error.value
     assert upload(page, "good.png", picture_png()).metric
+
+
+@pytest.mark.parametrize("broken", ["gallery", "latents", "weights"])
+def test_broken_gallery_leaves_the_page_to_own_files(
+    material: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    checkpoints, galleries = (Path(material[f"MEDFUNCTA_{what}"]) for what in ("CHECKPOINTS", "GALLERY"))
+    gallery = tmp_path / "gallery" / ("tiny-volume.safetensors" if broken == "latents" else "tiny-picture.safetensors")
+    gallery.parent.mkdir()
+    content = (galleries / "tiny-picture.safetensors").read_bytes()
+    gallery.write_bytes(content[:-40] if broken == "gallery" else content)  # "latents": a gallery of pictures for volumes
+    for name in ("tiny-ecg", gallery.stem):
+        copy_checkpoint(checkpoints / name, tmp_path / "checkpoints" / name)
+    if broken == "weights":
+        weights = tmp_path / "checkpoints" / "tiny-picture" / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-40])
+    monkeypatch.setenv("MEDFUNCTA_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    monkeypatch.setenv("MEDFUNCTA_GALLERY", str(gallery.parent))
+    page = AppTest.from_file(PAGE, default_timeout=60).run()
+    assert not page.exception
+    assert len(page.error) == 1
+    page = upload(page, "beats.csv", beats_csv())
+    assert len(page.error) == 1
+    assert metrics(page)["PSNR"] == f"{page.session_state['medfuncta.run'].result.psnr:.1f} dB"
+    linked = AppTest.from_file(PAGE, default_timeout=60)
+    linked.query_params["item"] = f"{gallery.stem}/0"
+    linked.run()
+    assert not linked.exception
+    assert upload(linked, "beats.csv", beats_csv()).metric
 
 
 def test_stopped_fit_keeps_the_steps_it_has(visit: Visit) -> None:

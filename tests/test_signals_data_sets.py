@@ -244,3 +244,43 @@ def test_load_data_set_leaves_nothing_behind_when_a_download_fails(tmp_path: Pat
     with pytest.raises(DataSetError, match=message):
         load_data_set("breastmnist:64", "train", cache_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6), (4, 5, 3)])
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.float32])
+def test_load_data_set_normalises_raw_numbers_by_the_spec(tmp_path: Path, shape: tuple[int, ...], dtype: type) -> None:
+    raw = np.random.default_rng(0).integers(100, 200, (3, 4, 5, 6)).astype(dtype)
+    path = save(tmp_path / "ct.npz", train_images=raw)
+    spec = SignalSpec(kind="volume", shape=shape, normalisation="window", limits=(0, 400))
+    opened = load_data_set(path, "train", spec=spec)
+    assert opened.spec() == spec
+    np.testing.assert_allclose(opened.batch([0, 1, 2])[..., [0, -1], 0], raw[..., [0, -1]] / 400.0, atol=1e-6)
+    quantile = spec.model_copy(update={"normalisation": "quantile", "limits": (0.1, 0.9)})
+    assert [(row == 1).mean() >= 0.1 for row in load_data_set(path, "train", spec=quantile).values] == [shape == (4, 5, 6)] * 3
+
+
+def test_load_data_set_says_how_raw_numbers_were_normalised(tmp_path: Path) -> None:
+    path = save(tmp_path / "mr.npz", train_images=np.arange(96, dtype=np.int16).reshape(2, 8, 6) - 20)
+    asked = load_data_set(path, "train", spec=SignalSpec(kind="image", shape=(8, 6)))
+    assert (asked.normalisation, asked.limits) == ("range", None)
+    assert load_data_set(path, "train").normalisation == "range"
+    np.testing.assert_allclose(asked.values, load_data_set(path, "train").values, atol=1e-6)
+    assert asked.values[1].min() == 0
+
+
+def test_load_data_set_keeps_bytes_whatever_the_spec_says(tmp_path: Path) -> None:
+    path = make_npz(tmp_path, (4, 5, 6))
+    spec = SignalSpec(kind="volume", shape=(4, 5, 6), normalisation="quantile", limits=(0.005, 0.995))
+    opened, plain = load_data_set(path, "train", spec=spec), load_data_set(path, "train")
+    np.testing.assert_array_equal(opened.values, plain.values)
+    np.testing.assert_array_equal(opened.batch([0, 1])[..., 0], plain.values[:2, ..., 0] / np.float32(255))
+    assert opened.spec() == spec == opened.signal(0).prepared_for
+    assert plain.signal(0).prepared_for == plain.spec()
+
+
+def test_load_data_set_refuses_labels_without_end(tmp_path: Path) -> None:
+    images = np.zeros((2, 8, 6), np.uint8)
+    for most, dtype in ((30_000_000, np.int64), (1e300, np.float64), (2**63, np.uint64)):
+        path = save(tmp_path / "labels.npz", train_images=images, train_labels=np.array([0, most], dtype))
+        with pytest.raises(DataSetError, match=r"labels\.npz: labels reach .*, more than 100000; number the classes"):
+            load_data_set(path, "train")

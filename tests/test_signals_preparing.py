@@ -11,7 +11,7 @@ from medfuncta_core.config import SignalSpec
 from medfuncta_core.errors import SignalError
 from medfuncta_core.signals import Signal, count_signals, load_data_set, prepare_signal, read_signal, with_values
 from medfuncta_core.signals.ecg import find_beats
-from medfuncta_core.signals.resizing import reorient_to_ras, resize_linear
+from medfuncta_core.signals.resizing import reorient_to_ras, resize_image, resize_linear
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 RAW = SHARED / "raw"
@@ -196,3 +196,48 @@ def test_with_values_keeps_corner_voxels_in_place() -> None:
     assert finer.affine is not None
     assert finer.spacing == pytest.approx((1, 1.5, 2))
     assert finer.affine @ [6, 8, 10, 1] == pytest.approx(affine @ [3, 4, 5, 1])
+
+
+def test_prepare_signal_leaves_what_is_prepared() -> None:
+    spec = SignalSpec(kind="volume", shape=(4, 5, 6), normalisation="quantile", limits=(0.05, 0.95))
+    values = np.random.default_rng(0).random((4, 5, 6, 1)).astype(np.float32)
+    signal = Signal(values, "volume", "v", affine=np.diag([-1.0, 1, 1, 1]))
+    prepared = prepare_signal(signal, spec)
+    assert signal.prepared_for is None
+    assert prepared.prepared_for == spec
+    assert not np.allclose(prepared.values, values[::-1], atol=0.01)
+    assert prepare_signal(prepared, spec) is prepared
+    other = spec.model_copy(update={"limits": (0.2, 0.8)})
+    assert prepare_signal(prepared, other).prepared_for == other
+    assert not np.allclose(prepare_signal(prepared, other).values, prepared.values, atol=0.01)
+
+
+def test_prepare_signal_leaves_the_values_of_a_data_sets_rows(tmp_path: Path) -> None:
+    stored = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 6), dtype=np.uint8)
+    np.savez(tmp_path / "v.npz", test_images=stored)
+    row = load_data_set(tmp_path / "v.npz", "test").signal(1)
+    same = SignalSpec(kind="volume", shape=(4, 5, 6), normalisation="quantile", limits=(0.05, 0.95))
+    assert prepare_signal(row, same) is row
+    np.testing.assert_array_equal(row.values[..., 0] * 255, stored[1])
+    smaller = prepare_signal(row, same.model_copy(update={"shape": (4, 5, 3)}))
+    assert [note.split()[0] for note in smaller.notes] == ["Resized"]
+    np.testing.assert_array_equal(smaller.values[..., [0, -1], 0], row.values[..., [0, -1], 0])
+
+
+def test_prepare_signal_says_antialiased_only_where_it_was() -> None:
+    volume = Signal(np.zeros((12, 5, 6, 1), np.float32), "volume", "v")
+    notes = {shape: resize_linear(volume, shape).notes[-1] for shape in ((8, 5, 6), (6, 5, 3), (5, 10, 6))}
+    assert [("antialiasing" in note, "linearly" in note) for note in notes.values()] == [
+        (False, True),
+        (False, True),
+        (True, False),
+    ]
+    assert "antialiasing" in resize_image(picture(np.zeros((8, 6, 1))), (4, 12)).notes[-1]
+    assert "bicubic" in resize_image(picture(np.zeros((8, 6, 1))), (16, 12)).notes[-1]
+
+
+def test_with_values_is_prepared_only_on_the_same_grid() -> None:
+    spec = SignalSpec(kind="image", shape=(8, 6))
+    prepared = prepare_signal(picture(np.ones((8, 6, 1))), spec)
+    assert with_values(prepared, np.zeros((8, 6, 1), np.float32)).prepared_for == spec
+    assert with_values(prepared, np.zeros((16, 12, 1), np.float32)).prepared_for is None

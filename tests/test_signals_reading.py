@@ -6,6 +6,7 @@ import gzip
 import io
 import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel
@@ -19,7 +20,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEGLSLossless, 
 
 from medfuncta_core.config import SignalSpec
 from medfuncta_core.errors import SignalError
-from medfuncta_core.signals import Signal, count_signals, read_signal
+from medfuncta_core.signals import Signal, count_signals, guarding, read_signal, reading
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 GREY = np.arange(48, dtype=np.uint8).reshape(8, 6) * 5
@@ -319,3 +320,39 @@ def test_read_signal_reads_the_raw_files_of_every_format() -> None:
     )
     for name in names:
         assert read_signal(raw / name).values.dtype == np.float32
+
+
+def test_read_signal_reads_quoted_numbers() -> None:
+    for first in ([], ['"time","mV"']):
+        rows = [*first, *(f'"{k / 10}","{k * k}"' for k in range(16))]
+        assert read_signal("\n".join(rows).encode(), "q.csv", index=0).shape == (16,)
+    signal = read_signal(",".join(f'"{k}"' for k in range(16)).encode(), "row.csv")
+    np.testing.assert_allclose(in_units(signal)[:, 0], np.arange(16), atol=1e-5)
+    decimal = read_signal("\n".join(f'"{k},5";"{k}"' for k in range(16)).encode(), "comma.csv")
+    np.testing.assert_allclose(in_units(decimal)[:, 0], np.arange(16) + 0.5, atol=1e-5)
+    column = read_signal("\n".join(f'"{k}"' for k in range(16)).encode(), "column.csv")
+    np.testing.assert_allclose(in_units(column)[:, 0], np.arange(16), atol=1e-5)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig"])
+def test_read_signal_reads_tables_with_a_byte_order_mark(encoding: str) -> None:
+    text = "\n".join(["time,mV", *(f"{k / 10},{k * k}" for k in range(16))])
+    signal = read_signal(("\ufeff" + text if encoding == "utf-16-be" else text).encode(encoding), "excel.csv")
+    assert signal.spacing == pytest.approx((0.1,))
+    np.testing.assert_allclose(in_units(signal)[:, 0], np.arange(16) ** 2, atol=1e-3)
+    with pytest.raises(SignalError, match="is not text"):
+        read_signal(text.encode("utf-32"), "wide.csv")
+
+
+def test_read_signal_prepares_outside_the_readers_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    free: list[bool] = []
+
+    def prepare(signal: Signal, spec: SignalSpec, *, index: int = 0) -> Signal:
+        with ThreadPoolExecutor(1) as other:
+            free.append(other.submit(guarding._THIRD_PARTY.acquire, timeout=5).result())
+            other.submit(guarding._THIRD_PARTY.release).result()
+        return signal
+
+    monkeypatch.setattr(reading, "prepare_signal", prepare)
+    read_signal(png(Image.fromarray(GREY)), "p.png", spec=SignalSpec(kind="image", shape=(8, 6)))
+    assert free == [True]

@@ -86,3 +86,12 @@ def test_write_signal_replaces_whole_files_only(tmp_path: Path, monkeypatch: pyt
         write_signal(Signal(np.ones((16, 1), np.float32), "ecg", "e"), path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["e.npy"]
+
+
+def test_write_signal_makes_ordinary_files_without_touching_the_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> int:
+        raise AssertionError("the umask is the whole process's")
+
+    monkeypatch.setattr("os.umask", refuse)
+    path = write_signal(Signal(np.zeros((16, 1), np.float32), "ecg", "e"), tmp_path / "e.csv")
+    assert path.stat().st_mode & 0o777 == 0o644

@@ -2,24 +2,30 @@
 
 import itertools
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
-import time
+from dataclasses import asdict, replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
+from medfuncta_core.atomic import write_atomically
 from medfuncta_core.checkpoint import load_checkpoint
 from medfuncta_core.config import FieldConfig, FitConfig, MetaConfig
-from medfuncta_core.errors import TrainingError
-from medfuncta_core.learning import Recovery, TrainingRun, TrainStep, Validation, learned_field, train
+from medfuncta_core.errors import CheckpointError, ConfigError, TrainingError
+from medfuncta_core.fields import ModulatedSIREN
+from medfuncta_core.learning import Recovery, TrainingRun, TrainStep, Validation, learned_field, train, validate
 from medfuncta_core.learning.schedule import batch_rows, context_indices, learning_rate
 from medfuncta_core.learning.state import STATE_FILE, load_state
 from medfuncta_core.runs import RunConfig, RunFolder, train_run
+from medfuncta_core.runs import folder as folder_module
 from medfuncta_core.signals import load_data_set
 
 FIELD = FieldConfig(coord_dim=1, depth=4, width=12, latent_dim=6, omega_first=5, omega_last=15, residual=True)
@@ -175,40 +181,241 @@ def test_run_folder_holds_loadable_checkpoints_metrics_and_status(beats: Path, t
         list(train_run(folder, run_config(run), run.train, run.val))
 
 
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of the run gets to the disk from here on."""
+
+
+def die_at_the_nth_write(monkeypatch: pytest.MonkeyPatch, n: int) -> list[str]:
+    """From the n-th on, no file is replaced and no line appended: as if the process had been killed. Returns what was written."""
+    written: list[str] = []
+    replace_file, append_line = Path.replace, folder_module._append
+
+    def count(name: str) -> None:
+        if len(written) + 1 >= n:
+            raise Killed
+        written.append(name)
+
+    def replace(self: Path, target: Path) -> Path:
+        count(target.name)
+        return replace_file(self, target)
+
+    def append(file: Path, line: str) -> None:
+        count(file.name)
+        append_line(file, line)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(folder_module, "_append", append)
+    return written
+
+
+def contents(folder: RunFolder) -> dict[str, object]:
+    """What a run leaves, without times: events by kind and step (the later line counts), exports, status."""
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in folder.metrics.read_text().splitlines()]
+    events = {(line["event"], line["step"]): {k: line[k] for k in line if k not in ("time", "seconds")} for line in lines}
+    status = json.loads((folder.path / "status.json").read_text())
+    exports = {name: folder.checkpoint / name for name in ("last", "best")}
+    weights = {name: load_file(path / "model.safetensors") for name, path in exports.items()}
+    return {
+        "events": events,
+        "status": {key: status[key] for key in ("state", "step", "steps", "psnr", "ssim")},
+        "weights": {name: {key: value.numpy().tobytes() for key, value in part.items()} for name, part in weights.items()},
+        "configs": {name: (path / "config.json").read_text() for name, path in exports.items()},
+    }
+
+
+def run_all(folder: RunFolder, run: TrainingRun, *, resume: bool = False) -> None:
+    for _ in train_run(folder, run_config(run), run.train, run.val, resume=resume, device="cpu"):
+        pass
+
+
+def test_run_killed_before_any_write_and_resumed_leaves_what_the_run_never_killed_leaves(
+    beats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "STATUS_SECONDS", math.inf)  # the same writes every time
+    run = make_run(beats, steps=4, validate_every=2)
+    with monkeypatch.context() as patched:
+        written = die_at_the_nth_write(patched, 10**9)
+        run_all(RunFolder(tmp_path / "whole"), run)
+    expected = contents(RunFolder(tmp_path / "whole"))
+    assert written[:4] == ["config.json", "log.txt", STATE_FILE, "metrics.jsonl"]
+    assert written.count("model.safetensors") >= 3
+    for n in range(1, len(written) + 1):
+        folder = RunFolder(tmp_path / str(n))
+        with monkeypatch.context() as patched:
+            die_at_the_nth_write(patched, n)
+            with pytest.raises(Killed):
+                run_all(folder, run)
+        run_all(folder, run, resume=(folder.path / "config.json").exists())
+        assert contents(folder) == expected, f"killed before {written[n - 1]}, write {n}"
+
+
+def test_run_killed_after_a_recovery_was_saved_tells_of_it_on_resume(beats: Path, tmp_path: Path) -> None:
+    run = make_run(beats, outer_lr=30.0, warmup_steps=0, skip_ratio=None, clip_norm=None, max_collapses=40, collapse_drop_db=0.5)
+    folder = RunFolder(tmp_path / "run")
+    for event in train_run(folder, run_config(run), run.train, run.val, device="cpu"):
+        if isinstance(event, Recovery):
+            break
+    lines = folder.metrics.read_text().splitlines()
+    assert json.loads(lines[-1])["event"] == "recovery"
+    folder.metrics.write_text("".join(line + "\n" for line in lines[:-1]) + lines[-1][:30])  # killed half-way through the line
+    next(train_run(folder, run_config(run), run.train, run.val, resume=True, device="cpu"))
+    resumed = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    assert resumed[len(lines) - 1] | {"time": 0} == json.loads(lines[-1]) | {"time": 0}
+
+
+def test_state_of_an_older_version_still_resumes_and_exports(beats: Path, tmp_path: Path) -> None:
+    run, folder = make_run(beats), RunFolder(tmp_path / "run")
+    run_all(folder, run)
+    state = folder.checkpoint / STATE_FILE
+    kept = load_state(state)
+    old = {name: value for name, value in asdict(kept.progress).items() if name not in ("last", "best", "recovery")}
+    write_atomically(
+        state, save(kept.tensors, metadata={"progress": json.dumps(old)})
+    )  # its tensors are mapped from the old file
+    exports = [folder.checkpoint / name / "config.json" for name in ("last", "best")]
+    before = [file.read_bytes() for file in exports]
+    run_all(folder, run, resume=True)
+    assert [file.read_bytes() for file in exports] == before  # of the right step: their metrics stay
+    exports[0].unlink()
+    run_all(folder, run, resume=True)
+    assert load_checkpoint(folder.checkpoint / "last").config.step == 24
+    write_atomically(state, save(kept.tensors, metadata={"progress": json.dumps(old | {"new": 1})}))
+    with pytest.raises(TrainingError, match="not a readable training state"):
+        load_state(state)
+
+
+def test_resume_that_cannot_begin_leaves_the_run_as_it_was(beats: Path, tmp_path: Path) -> None:
+    run, folder = make_run(beats), RunFolder(tmp_path / "run")
+    run_all(folder, run)
+    before = {file: file.read_bytes() for file in folder.path.rglob("*") if file.is_file()}
+    other = replace(run.train, sha256="other")
+    with pytest.raises(TrainingError, match="other settings or data"):
+        next(train_run(folder, run_config(run), other, run.val, resume=True, device="cpu"))
+    (folder.checkpoint / STATE_FILE).write_bytes(b"cut")
+    with pytest.raises(TrainingError, match="not a readable training state"):
+        next(train_run(folder, run_config(run), run.train, run.val, resume=True, device="cpu"))
+    (folder.checkpoint / STATE_FILE).unlink()  # there was one: its run is not begun anew over the exports
+    with pytest.raises(TrainingError, match="no saved state"):
+        next(train_run(folder, run_config(run), run.train, run.val, resume=True, device="cpu"))
+    assert {file: file.read_bytes() for file in before if file.name != STATE_FILE} == {
+        file: content for file, content in before.items() if file.name != STATE_FILE
+    }
+    folder = RunFolder(tmp_path / "unbegun")
+    folder.create(run_config(run))
+    with pytest.raises(TrainingError, match="started with other data"):
+        next(train_run(folder, run_config(run), other, run.val, resume=True, device="cpu"))
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "log.txt"])
+def test_full_disk_fails_the_run_in_one_line_that_names_the_file(beats: Path, tmp_path: Path, name: str) -> None:
+    run, folder = make_run(beats), RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    (folder.path / name).symlink_to("/dev/full")
+    with pytest.raises(TrainingError, match=rf"{name}: cannot be written \(No space") as caught:
+        run_all(folder, run)
+    assert "\n" not in str(caught.value)
+    status = json.loads((folder.path / "status.json").read_text())
+    assert (status["state"], status["error"]) == ("failed", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("error", "text"), [(CheckpointError("no room; free some"), "no room; free some"), (ValueError("odd"), "ValueError: odd")]
+)
+def test_run_that_fails_says_so_and_can_go_on(
+    beats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
+) -> None:
+    run, folder = make_run(beats), RunFolder(tmp_path / "run")
+    with monkeypatch.context() as patched:
+        patched.setattr(folder_module, "save_checkpoint", Mock(side_effect=error))
+        with pytest.raises(type(error)) as caught:
+            run_all(folder, run)
+    assert caught.value is error
+    status = json.loads((folder.path / "status.json").read_text())
+    assert (status["state"], status["step"], status["error"]) == ("failed", 6, text)
+    for _ in train_run(folder, run_config(run), run.train, run.val, resume=True, device="cpu"):
+        break
+    assert json.loads((folder.path / "status.json").read_text())["state"] == "interrupted"
+
+
+def test_run_that_fails_keeps_the_first_error_when_its_status_cannot_be_written(
+    beats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, error = make_run(beats), ValueError("first")
+    events = train_run(RunFolder(tmp_path / "run"), run_config(run), run.train, run.val, device="cpu")
+    next(events)
+    monkeypatch.setattr(RunFolder, "append", Mock(side_effect=error))
+    monkeypatch.setattr(RunFolder, "write_status", Mock(side_effect=CheckpointError("second")))
+    with pytest.raises(ValueError, match="first") as caught:
+        next(events)
+    assert caught.value is error
+
+
+def test_metrics_file_has_null_for_numbers_that_json_cannot_hold(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.append(TrainStep(1, math.nan, 0.5, -math.inf, math.inf, 1e-3, False, 0.1))
+    line = json.loads(folder.metrics.read_text(), parse_constant=pytest.fail)
+    assert (line["loss"], line["first_loss"], line["psnr"], line["gradient_norm"]) == (None, 0.5, None, None)
+
+
+def test_validation_counts_a_perfect_signal_as_100_db(beats: Path) -> None:
+    signals = load_data_set(beats, "val")
+    blank = replace(signals, values=np.concatenate([np.zeros_like(signals.values[:1]), signals.values[1:4]]))
+    field = ModulatedSIREN(FIELD).requires_grad_(False)
+    for parameter in field.parameters():
+        parameter.zero_()
+    found = validate(field, FIT, blank)
+    alone = validate(field, FIT, replace(blank, values=blank.values[1:]))
+    assert found.psnr == pytest.approx((100 + 3 * alone.psnr) / 4)
+    assert found.best
+
+
+def test_perfect_validation_is_no_collapse_and_diverging_fits_are(beats: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    black = replace(load_data_set(beats, "train"), values=np.zeros((6, 16, 1), np.float32))
+    run = replace(make_run(beats, steps=6, validate_every=2), train=black, val=black)
+    monkeypatch.setattr(torch.nn.init, "normal_", torch.nn.init.zeros_)
+    assert not [event for event in train(run) if isinstance(event, Recovery)]
+    wild = replace(make_run(beats, steps=6, validate_every=2, max_collapses=0), fit=FitConfig(steps=5, inner_lr=1e38))
+    with pytest.raises(TrainingError, match="collapsed 1 times, last at step 2"):
+        list(train(wild))
+
+
+def test_training_refuses_more_parameters_than_memory_could_hold(beats: Path) -> None:
+    with pytest.raises(ConfigError, match=r"800,\d{3},\d{3},\d{3},\d{3} parameters cannot be trained.*lower width"):
+        replace(make_run(beats), field=FIELD.model_copy(update={"width": 20_000_000}))
+
+
 KILLED_RUN = """
-import sys
+import signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from tests.test_training import make_run, run_config
-from medfuncta_core.runs import RunFolder, train_run
-beats, out, resume = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "resume"
-run = make_run(beats, steps=400, validate_every=20)
-for event in train_run(RunFolder(out), run_config(run), run.train, run.val, resume=resume, device="cpu"):
-    pass
+from medfuncta_core.runs import RunFolder, folder, train_run
+run = make_run(Path(sys.argv[1]))
+
+def wait_for_the_end():
+    print("reached", flush=True)
+    signal.pause()
+
+if sys.argv[3] == "export":  # the state of step 12 is saved, its exports are not
+    save = folder.save_checkpoint
+    folder.save_checkpoint = lambda *args: save(*args) if args[2].step < 12 else wait_for_the_end()
+for event in train_run(RunFolder(Path(sys.argv[2])), run_config(run), run.train, run.val, device="cpu"):
+    if sys.argv[3] == "step" and event.step == 15:
+        wait_for_the_end()
 """
 
 
-def test_run_killed_with_sigkill_and_resumed_equals_the_run_never_killed(beats: Path, tmp_path: Path) -> None:
-    def start(out: str, mode: str) -> subprocess.Popen[bytes]:
-        root = Path(__file__).resolve().parents[1]
-        environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            [sys.executable, "-c", KILLED_RUN, str(beats), str(tmp_path / out), mode], cwd=root, env=environment
-        )
-
-    whole = start("whole", "start")
-    killed, metrics = start("killed", "start"), tmp_path / "killed" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while not (metrics.exists() and metrics.read_text().count("validation") >= 2):  # somewhere after step 40
-        assert killed.poll() is None
-        assert time.monotonic() < deadline
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    assert whole.wait(timeout=120) == 0
-    resumed = start("killed", "resume")
-    assert resumed.wait(timeout=120) == 0
-    for name in ("last", "best"):
-        fields = [load_checkpoint(tmp_path / out / "checkpoint" / name).field for out in ("whole", "killed")]
-        for a, b in zip(fields[0].parameters(), fields[1].parameters(), strict=True):
-            assert torch.equal(a, b)
+@pytest.mark.parametrize("moment", ["step", "export"])
+def test_run_killed_with_sigkill_and_resumed_equals_the_run_never_killed(beats: Path, tmp_path: Path, moment: str) -> None:
+    run, root = make_run(beats), Path(__file__).resolve().parents[1]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(root), str(root / "tests"))), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", KILLED_RUN, str(beats), str(tmp_path / "killed"), moment]
+    with subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "reached\n"  # blocks until it is there; empty when the child has died
+        child.send_signal(signal.SIGKILL)
+    assert child.returncode == -signal.SIGKILL
+    run_all(RunFolder(tmp_path / "whole"), run)
+    run_all(RunFolder(tmp_path / "killed"), run, resume=True)
+    assert contents(RunFolder(tmp_path / "killed")) == contents(RunFolder(tmp_path / "whole"))

@@ -9,6 +9,17 @@ from pydantic import BaseModel
 
 from medfuncta_core.config import PRESETS, CheckpointConfig, FieldConfig, Metrics
 
+SHIPPED = {
+    "ecg": "mitbih_full_187.npz",
+    "chest-xray-64": "nihcxr_64.npz",
+    "dermatoscope-64": "ham10000_64.npz",
+    "hippocampus-32": "hippocampus3d_32.npz",
+}
+"""Names that `checkpoints/retrain.sh` knows, and the data file it looks for."""
+
+PAPER = {1: ("ecg-187",), 2: ("image-64", "image-128", "image-224"), 3: ("volume-32",)}
+"""Presets with the numbers of the paper's Tables 2 and 6, by axes."""
+
 _USE = """## Intended use
 Research on representations of medical signals: fitting, storing, comparing, interpolating and decoding signals like those it was
 trained on. **Not for diagnosis** or any other clinical decision: a reconstruction can smooth away, move or invent what a
@@ -74,12 +85,12 @@ def _describe(config: CheckpointConfig) -> str:
     else:
         subject = f"{signal.kind} signals of {' x '.join(map(str, signal.shape))} points and {signal.channels} channel(s)"
     prepared = "" if signal is None else f"\nNormalisation of files to [0, 1]: {signal.normalisation}{_limits(signal.limits)}."
-    switches = [name for name in ("residual", "modulate_first", "modulate_scale") if getattr(field, name)]
+    switches = _switches(field)
     return (
         f"The shared network of a modulated neural field for {subject}; "
         f"one latent of {field.latent_dim} numbers is one signal.{prepared}\n"
         f"Weights: {field.parameter_count:,} parameters, {field.depth} layers of width {field.width}, {_omegas(field)}"
-        f"{', with ' + ', '.join(switches) if switches else ''}.\n"
+        f"{', with ' + ', '.join(switches) if switches else ''}.{_compare_with_paper(field)}\n"
         f"Licence of the weights: {config.licence or 'not stated'}."
     )
 
@@ -91,6 +102,25 @@ def _limits(limits: tuple[float, float] | None) -> str:
 def _omegas(field: FieldConfig) -> str:
     omegas = field.omegas
     return f"omega {omegas[0]:g} to {omegas[-1]:g}"
+
+
+def _switches(field: FieldConfig) -> list[str]:
+    named = [name for name in ("residual", "modulate_first", "modulate_scale") if getattr(field, name)]
+    return named + ([f"output_offset {field.output_offset:g}"] if field.output_offset else [])
+
+
+def _compare_with_paper(field: FieldConfig) -> str:
+    """How a field of the sizes K, L and P of one of the paper's differs from it; nothing where the sizes are others."""
+
+    def sizes(of: FieldConfig) -> tuple[int, int, int]:
+        return of.depth, of.width, of.latent_dim
+
+    for paper in (PRESETS[name].field for name in PAPER[field.coord_dim]):
+        differs = paper.omegas != field.omegas or bool(_switches(field))
+        if sizes(paper) == sizes(field) and differs:
+            switches = " and none of these switches" if _switches(field) else ""
+            return f"\nThe paper's {field.coord_dim}D configuration of this size has {_omegas(paper)}{switches}."
+    return ""
 
 
 def _describe_data(config: CheckpointConfig) -> str:
@@ -115,8 +145,17 @@ def _describe_recipe(config: CheckpointConfig) -> str:
     return (
         f"## Recipe\n{config.step:,} meta steps of {meta.batch_size} signals, {inner}; "
         f"AdamW at {meta.outer_lr:g} with cosine decay{averaged}; seed {meta.seed}.\n"
-        f"Train it again; the best weights are then in `runs/{config.name}/checkpoint/best`:\n\n    {retrain_command(config)}"
+        f"{_describe_retraining(config)}"
     )
+
+
+def _describe_retraining(config: CheckpointConfig) -> str:
+    if config.data is not None and SHIPPED.get(config.name, "") == _data_argument(config):
+        return (
+            "One command trains, promotes and measures it again and fits its gallery anew; "
+            f"DATA_FOLDER holds {_data_argument(config)}:\n\n    checkpoints/retrain.sh {config.name} DATA_FOLDER"
+        )
+    return f"Train it again; the best weights are then in `runs/{config.name}/checkpoint/best`:\n\n    {retrain_command(config)}"
 
 
 def _describe_metrics(config: CheckpointConfig) -> str:

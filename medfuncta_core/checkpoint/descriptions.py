@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from medfuncta_core.checkpoint.atomic import write_atomically
+from medfuncta_core.atomic import write_atomically
 from medfuncta_core.checkpoint.cards import make_card
 from medfuncta_core.config import CheckpointConfig, Metrics
 from medfuncta_core.errors import CheckpointError, ConfigError

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from medfuncta_core.checkpoint.atomic import write_atomically
+from medfuncta_core.atomic import write_atomically
 from medfuncta_core.checkpoint.descriptions import CONFIG_FILE, WEIGHTS_FILE, read_config, write_description
 from medfuncta_core.config import CheckpointConfig, FieldConfig
 from medfuncta_core.errors import CheckpointError, ConfigError

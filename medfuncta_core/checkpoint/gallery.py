@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from safetensors.numpy import save
 
-from medfuncta_core.checkpoint.atomic import write_atomically
+from medfuncta_core.atomic import write_atomically
 from medfuncta_core.checkpoint.latents import read_tensors
 from medfuncta_core.errors import CheckpointError
 

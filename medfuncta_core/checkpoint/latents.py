@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from medfuncta_core.checkpoint.atomic import write_atomically
+from medfuncta_core.atomic import write_atomically
 from medfuncta_core.errors import CheckpointError
 
 SPLITS = ("train", "val", "test")

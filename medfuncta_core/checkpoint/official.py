@@ -15,7 +15,7 @@ from medfuncta_core.checkpoint.files import save_checkpoint
 from medfuncta_core.checkpoint.latents import SPLITS, LatentTable, save_latents
 from medfuncta_core.checkpoint.pickles import as_tensor, read_pickle
 from medfuncta_core.checkpoint.published import PublishedField, Scalar, convert_weights, grid_shape, read_field, read_recipe
-from medfuncta_core.config import CheckpointConfig, DataSetInfo, FieldConfig, FitConfig, SignalSpec
+from medfuncta_core.config import KIND_OF_AXES, CheckpointConfig, DataSetInfo, FieldConfig, FitConfig, SignalSpec
 from medfuncta_core.errors import CheckpointError, ConfigError
 from medfuncta_core.fields import ModulatedSIREN
 
@@ -162,7 +162,7 @@ def _expected_signal(
     if shape is None or config.coord_dim not in (1, 2, 3):
         return None
     data = str(recipe.get("dataset", ""))
-    kind = {1: "ecg", 2: "image", 3: "volume"}[config.coord_dim]
+    kind = KIND_OF_AXES[config.coord_dim]
     settings: dict[str, Any] = {"kind": kind, "shape": shape, "channels": config.channels, "normalisation": "dtype"}
     if data == "brats":
         settings |= {"normalisation": "quantile", "limits": (0.001, 0.999)}

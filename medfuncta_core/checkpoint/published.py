@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def _from_state_dict(path: Path, content: Any) -> PublishedField:
 
 def convert_weights(
     published: PublishedField, omega_first: float, omega_increment: float, residual: bool
-) -> tuple[FieldConfig, dict]:
+) -> tuple[FieldConfig, dict[str, torch.Tensor]]:
     """This library's configuration and parameters of a published field.
 
     Args:
@@ -105,24 +106,39 @@ def convert_weights(
     Raises:
         CheckpointError: when weights are missing, of impossible shapes or not finite.
     """
-    weights, source = published.weights, published.source
-    hidden = len({key.split(".")[1] for key in weights if re.fullmatch(r"layers\.\d+\.linear\.weight", key)})
-    modulations = [kind for kind in ("shift", "scale") if f"layers.0.modulate_{kind}_layer.weight" in weights]
+    stacked = _stack_weights(published)
+    width, coord_dim = stacked["first_weight"].shape
+    modulations = [kind for kind in _MODULATIONS if f"{kind}_weight" in stacked]
+    settings = {
+        "coord_dim": coord_dim,
+        "channels": len(stacked["last_weight"]),
+        "depth": len(stacked["hidden_weight"]) + 2,
+        "width": width,
+        "latent_dim": stacked[f"{modulations[0]}_weight"].shape[-1],
+        "omega_first": omega_first,
+        "omega_increment": omega_increment,
+        "residual": residual,
+        "modulate_first": True,
+        "modulate_shift": "shift" in modulations,
+        "modulate_scale": "scale" in modulations,
+        "output_offset": 0.5,
+    }
+    return FieldConfig.parse(settings, str(published.source)), stacked
+
+
+_MODULATIONS = ("shift", "scale")
+
+
+def _stack_weights(published: PublishedField) -> dict[str, torch.Tensor]:
+    """Its parameters under this library's names, the layers' own stacked; the first one found of a size decides for all."""
+    hidden = len({key.split(".")[1] for key in published.weights if re.fullmatch(r"layers\.\d+\.linear\.weight", key)})
+    modulations = [kind for kind in _MODULATIONS if f"layers.0.modulate_{kind}_layer.weight" in published.weights]
     if hidden < 2 or not modulations:
         raise CheckpointError(
-            f"{source}: {hidden} sine layers and {modulations or 'no'} modulation; a field needs two layers and one modulation"
+            f"{published.source}: {hidden} sine layers and {modulations or 'no'} modulation; "
+            "a field needs two layers and one modulation"
         )
-
-    def take(name: str, *shape: int) -> torch.Tensor:
-        if name not in weights:
-            raise CheckpointError(f"{source}: {name} is missing; the file is incomplete, save it again")
-        value = as_tensor(weights[name], f"{source}: {name}")
-        if value.ndim != (len(shape) or 2) or (shape and tuple(value.shape) != shape):
-            raise CheckpointError(
-                f"{source}: {name} has shape {tuple(value.shape)}, not {shape or 'two axes'}; not a published field"
-            )
-        return value
-
+    take = partial(_take, published)
     width, coord_dim = take("layers.0.linear.weight").shape
     channels = take("last_layer.linear.weight").shape[0]
     latent_dim = take(f"layers.0.modulate_{modulations[0]}_layer.weight").shape[1]
@@ -138,21 +154,19 @@ def convert_weights(
         place = f"layers.{{}}.modulate_{kind}_layer"
         stacked[f"{kind}_weight"] = torch.stack([take(place.format(k) + ".weight", width, latent_dim) for k in range(hidden)])
         stacked[f"{kind}_bias"] = torch.stack([take(place.format(k) + ".bias", width) for k in range(hidden)])
-    settings = {
-        "coord_dim": coord_dim,
-        "channels": channels,
-        "depth": hidden + 1,
-        "width": width,
-        "latent_dim": latent_dim,
-        "omega_first": omega_first,
-        "omega_increment": omega_increment,
-        "residual": residual,
-        "modulate_first": True,
-        "modulate_shift": "shift" in modulations,
-        "modulate_scale": "scale" in modulations,
-        "output_offset": 0.5,
-    }
-    return FieldConfig.parse(settings, str(source)), stacked
+    return stacked
+
+
+def _take(published: PublishedField, name: str, *shape: int) -> torch.Tensor:
+    """One of its weights, of this shape; of any shape with two axes when none is given."""
+    if name not in published.weights:
+        raise CheckpointError(f"{published.source}: {name} is missing; the file is incomplete, save it again")
+    value = as_tensor(published.weights[name], f"{published.source}: {name}")
+    if value.ndim != (len(shape) or 2) or (shape and tuple(value.shape) != shape):
+        raise CheckpointError(
+            f"{published.source}: {name} has shape {tuple(value.shape)}, not {shape or 'two axes'}; not a published field"
+        )
+    return value
 
 
 def grid_shape(grid: torch.Tensor) -> tuple[int, ...] | None:

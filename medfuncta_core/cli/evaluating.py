@@ -13,6 +13,7 @@ from medfuncta_core import metrics
 from medfuncta_core.config import FieldConfig, Metrics
 from medfuncta_core.errors import CheckpointError
 from medfuncta_core.fitting import Fitter
+from medfuncta_core.learning.training import MAX_PSNR
 from medfuncta_core.signals import DataSet
 
 ACTIVATION_BUDGET = 2**25
@@ -77,6 +78,8 @@ def fit_rows(fitter: Fitter, data: DataSet, rows: np.ndarray, batch_size: int | 
 def average(batches: Iterable[FittedRows], split: str, fit_steps: int) -> Metrics:
     """Means over all signals of the batches, each signal weighing the same; latents are not kept.
 
+    A signal's PSNR counts as 100 dB (an MSE of 1e-10) at most, so that a blank one that is met exactly leaves the mean finite.
+
     Args:
         batches: Drained one by one.
         split: Where the signals are from.
@@ -85,7 +88,7 @@ def average(batches: Iterable[FittedRows], split: str, fit_steps: int) -> Metric
     columns: dict[str, list[np.ndarray | None]] = {"mse": [], "psnr": [], "ssim": [], "lpips": []}
     for batch in batches:
         for name, column in columns.items():
-            column.append(getattr(batch, name))
+            column.append(np.minimum(batch.psnr, MAX_PSNR) if name == "psnr" else getattr(batch, name))
     means = {name: _mean(column) for name, column in columns.items()}
     n = sum(len(column) for column in columns["mse"] if column is not None)
     return Metrics.parse({"split": split, "n": n, "fit_steps": fit_steps} | means, f"metrics of {split}")

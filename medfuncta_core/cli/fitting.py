@@ -23,18 +23,16 @@ from medfuncta_core.cli.app import (
     format_metric,
     parse_shape,
 )
-from medfuncta_core.errors import CheckpointError, ConfigError
+from medfuncta_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from medfuncta_core.cli.evaluating import FittedRows
-    from medfuncta_core.config import Kind
     from medfuncta_core.fitting import FitResult, Fitter
     from medfuncta_core.signals import DataSet
 
 MAX_DECODED_NUMBERS = 2**28  # 1 GiB of float32
-KINDS: dict[int, Kind] = {1: "ecg", 2: "image", 3: "volume"}
 
 
 @app.command()
@@ -72,10 +70,6 @@ def evaluate(
         metrics = average(counted(), str(split), fitter.config.steps)
     seconds = time.perf_counter() - start
     if update_card:
-        if not math.isfinite(metrics.psnr):
-            raise CheckpointError(
-                f"{checkpoint}: the mean PSNR is not finite, so the card cannot state it; evaluate more signals"
-            )
         update_metrics(checkpoint, metrics)
     report = _report(metrics, checkpoint, data, fitter, seconds) | {"split": str(split), "n": metrics.n}
     emit(report, as_json, _lines(report))
@@ -119,6 +113,7 @@ def decode(
     """Decode a latent at any resolution into a file."""
     points = parse_shape(shape)
     from medfuncta_core.checkpoint import read_latent
+    from medfuncta_core.config import KIND_OF_AXES
     from medfuncta_core.signals import Signal, write_signal
 
     fitter = _load_fitter(checkpoint, None, device)
@@ -130,7 +125,7 @@ def decode(
     if math.prod(points) * config.channels > MAX_DECODED_NUMBERS:
         raise ConfigError(f"--shape {shape}: more than {MAX_DECODED_NUMBERS:,} numbers; decode at a smaller shape")
     values = fitter.decode(read_latent(latent, config.latent_dim), points)
-    path = write_signal(Signal(values, KINDS[config.coord_dim], latent), out)
+    path = write_signal(Signal(values, KIND_OF_AXES[config.coord_dim], latent), out)
     report = {"checkpoint": str(checkpoint), "latent": latent, "shape": list(points), "out": str(path)}
     emit(report, as_json, [f"wrote {path}"])
 
@@ -151,7 +146,7 @@ def gallery(
     from tqdm import tqdm
 
     from medfuncta_core.checkpoint import Gallery, save_gallery
-    from medfuncta_core.cli.evaluating import choose_rows, fit_rows
+    from medfuncta_core.cli.evaluating import MAX_PSNR, choose_rows, fit_rows
 
     fitter, opened = _open(checkpoint, data, split, fit_steps, device)
     rows = choose_rows(opened.labels, len(opened), per_class)
@@ -168,8 +163,8 @@ def gallery(
         fit_steps=fitter.config.steps,
     )
     path = save_gallery(out, kept)
-    psnr = float(kept.psnr.mean())
-    report = {"out": str(path), "n": len(kept), "psnr": psnr if math.isfinite(psnr) else None, "checkpoint": str(checkpoint)}
+    psnr = float(np.minimum(kept.psnr, MAX_PSNR).mean())
+    report = {"out": str(path), "n": len(kept), "psnr": psnr, "checkpoint": str(checkpoint)}
     report |= {"data": data, "split": str(split), "fit_steps": kept.fit_steps, "classes": list(kept.class_names)}
     emit(report, as_json, [f"wrote {path}: {len(kept)} latents, mean PSNR {format_metric(report['psnr'], ' dB')}"])
 
@@ -217,7 +212,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
 
 def _write_fit(out: Path, fitter: Fitter, result: FitResult, summary: dict[str, Any]) -> list[Path]:
     """latent.npy, the reconstruction in its kind's format, history.csv; report.json last, so that it names what is there."""
-    from medfuncta_core.checkpoint.atomic import write_atomically
+    from medfuncta_core.atomic import write_atomically
     from medfuncta_core.report import SUFFIXES, fit_report, history_csv, latent_file
     from medfuncta_core.signals import Signal, with_values, write_signal
 

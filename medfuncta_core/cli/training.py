@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -103,17 +102,17 @@ def train(
 
 
 def _run(path: Path, config: RunConfig, train_set: DataSet, val_set: DataSet, resume: bool, device: str) -> dict[str, Any]:
-    """Train to the end with a progress bar; the report has the best validation of this call."""
+    """Train to the end with a progress bar; the report has the best validation of the whole run."""
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from medfuncta_core.learning import Recovery, TrainStep, Validation
+    from medfuncta_core.learning import Recovery, TrainStep
+    from medfuncta_core.learning.state import STATE_FILE, load_state
+    from medfuncta_core.metrics import finite_or_none
     from medfuncta_core.runs import RunFolder, train_run
 
     logging.getLogger("medfuncta_core").setLevel(logging.INFO)  # validations and recoveries are what a person waits for
     folder = RunFolder(path)
-    best: Validation | None = None
-    step = 0
     bar = tqdm(total=config.meta.steps, unit="step", desc=config.name, disable=None)
     with bar, logging_redirect_tqdm():
         for event in train_run(folder, config, train_set, val_set, resume=resume, device=device):
@@ -121,14 +120,12 @@ def _run(path: Path, config: RunConfig, train_set: DataSet, val_set: DataSet, re
             bar.update(step - bar.n)
             if isinstance(event, TrainStep):
                 bar.set_postfix_str(f"PSNR {event.psnr:.2f} dB, gradient norm {event.gradient_norm:.2g}", refresh=False)
-            elif isinstance(event, Validation) and (best is None or event.psnr > best.psnr):
-                best = event
-    psnr = best.psnr if best is not None and math.isfinite(best.psnr) else None
+    progress = load_state(folder.checkpoint / STATE_FILE).progress
     return {
         "out": str(path),
         "name": config.name,
-        "step": step or config.meta.steps,  # a finished run that is resumed has nothing left to do
-        "psnr": psnr,
+        "step": progress.step,
+        "psnr": finite_or_none(progress.best_psnr),
         "checkpoint": str(folder.checkpoint / "best"),
         "data": config.source,
     }

@@ -1,10 +1,11 @@
 """Hand-derived passes of a field over whole contexts, tile by tile: values, loss gradients and Hessian-vector products.
 
-`tiles.py` has the arithmetic. Nothing here makes an autograd graph; buffers are reused from call to call.
+`tiles.py` has the arithmetic. Nothing here makes an autograd graph; buffers are reused from call to call, a set for each thread.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -52,13 +53,20 @@ class FieldPasses:
     def __init__(self, field: ModulatedSIREN, *, tile_elements: int | None = None, tape_bytes: int = TAPE_BYTES) -> None:
         self.field, self.config = field, field.config
         self._dtype, self._device = field.first_weight.dtype, field.first_weight.device
-        self._space = Workspace(self._dtype, self._device)
+        self._local = threading.local()
         self._tape_spaces: list[Workspace] = []
         self._tape_bytes = tape_bytes
         self._tile_elements = tile_elements or TILE_ELEMENTS.get(self._device.type, 2**18 * torch.get_num_threads())
         first_modulated = 0 if self.config.modulate_first else 1
         self._omegas = torch.tensor(self.config.omegas[first_modulated:-1], dtype=self._dtype, device=self._device)[:, None]
         self.refresh()
+
+    @property
+    def _space(self) -> Workspace:
+        """Buffers of the calling thread, so that visitors of one server who share a field never share a buffer."""
+        if not hasattr(self._local, "space"):
+            self._local.space = Workspace(self._dtype, self._device)
+        return self._local.space
 
     @torch.no_grad()
     def refresh(self) -> None:
@@ -123,6 +131,8 @@ class FieldPasses:
             into: Gradients of the network's own parameters (modulation layers excluded) are added here when given.
             tape: Filled for a later `hessian_product` when given.
         """
+        if tape is not None:
+            tape.tiles.clear()
         loss = context.values.new_zeros(2, len(context.values))  # as it is, and of clamped values
         sums = modulations.zeros_like()
         parameters = None if into is None else FoldedGradients(self._folded)
@@ -163,18 +173,16 @@ class FieldPasses:
         folded_modulations, folded_tangent = self._fold(modulations), self._fold(tangent, tangent=True)
         dual_sums, parameters = modulations.zeros_like(), FoldedGradients(self._folded)
         factor = 2 / context.values[0].numel()
+        sums = modulations.zeros_like()
         if tape is not None and tape.gradient is not None:
             gradient, tiles = tape.gradient, iter(tape.tiles)
         else:
-            sums = modulations.zeros_like()
             tiles = self._sweep(context, folded_modulations, context.values.new_zeros(2, len(context.values)), sums, None, None)
-            gradient = sums
+            gradient = None
         for tile in tiles:
             dual(self._folded, folded_modulations, folded_tangent, tile, self._space, factor, dual_sums, parameters)
         self._unfold(parameters, weight, into)
-        if tape is None:
-            gradient = self._unfold_modulations(gradient)
-        return gradient, self._unfold_modulations(dual_sums)
+        return gradient or self._unfold_modulations(sums), self._unfold_modulations(dual_sums)
 
     def _sweep(
         self,

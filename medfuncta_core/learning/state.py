@@ -5,16 +5,44 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from medfuncta_core.checkpoint.atomic import write_atomically
+from medfuncta_core.atomic import write_atomically
 from medfuncta_core.errors import TrainingError
 
 STATE_FILE = "state.safetensors"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Mean quality on the fixed validation signals after `fit_steps` steps; `best` when PSNR is the highest so far.
+
+    The PSNR is the mean of the signals' own, in dB, each counted as at most 100 dB (an MSE of 1e-10).
+    """
+
+    step: int
+    mse: float
+    psnr: float
+    ssim: float
+    n: int
+    fit_steps: int
+    best: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A collapse was noticed at `step`; training goes on from `restored_step`, its rate multiplied by `lr_factor` in all."""
+
+    step: int
+    restored_step: int
+    lr_factor: float
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -29,6 +57,9 @@ class Progress:
         collapses: Returns to the last good state so far.
         norms: Recent meta-gradient norms.
         settings: The run's configuration, to be compared on resume.
+        last: The validation at `step`; None before the first one, and in states that older versions wrote, as for the next two.
+        best: The validation at `best_step`.
+        recovery: The latest return to this state or an earlier one.
     """
 
     step: int = 0
@@ -38,6 +69,21 @@ class Progress:
     collapses: int = 0
     norms: tuple[float, ...] = field(default=())
     settings: str = ""
+    last: Validation | None = None
+    best: Validation | None = None
+    recovery: Recovery | None = None
+
+    @staticmethod
+    def parse(values: dict[str, Any]) -> Progress:
+        """Counters from their JSON; those that an older version did not know have their defaults.
+
+        Raises:
+            TypeError: for counters that this version does not know.
+        """
+        kinds = {"last": Validation, "best": Validation, "recovery": Recovery}
+        known: dict[str, Any] = {name: kind(**values[name]) for name, kind in kinds.items() if values.get(name) is not None}
+        known["norms"] = tuple(values["norms"])
+        return Progress(**(values | known))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +98,12 @@ class Snapshot:
         """A copy that later steps do not change."""
         return Snapshot(progress, {name: value.detach().clone() for name, value in tensors.items()})
 
-    def with_lower_rate(self, factor: float) -> Snapshot:
-        """The same state, to be continued with a smaller learning rate after a collapse."""
+    def recovered(self, *, at: int, factor: float, reason: str) -> tuple[Snapshot, Recovery]:
+        """The same state, to be continued with a smaller learning rate after a collapse at a later step, and what to tell."""
         before = self.progress
-        return replace(self, progress=replace(before, lr_factor=before.lr_factor * factor, collapses=before.collapses + 1))
+        recovery = Recovery(at, before.step, before.lr_factor * factor, reason)
+        after = replace(before, lr_factor=recovery.lr_factor, collapses=before.collapses + 1, recovery=recovery)
+        return replace(self, progress=after), recovery
 
 
 def save_state(file: Path, snapshot: Snapshot) -> None:
@@ -73,11 +121,10 @@ def load_state(file: Path) -> Snapshot:
     """
     try:
         with safe_open(file, framework="pt") as stored:
-            progress = json.loads((stored.metadata() or {})["progress"])
+            progress = Progress.parse(json.loads((stored.metadata() or {})["progress"]))
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}
     except FileNotFoundError:
-        raise TrainingError(f"{file}: there is no saved state to resume; start the run without --resume") from None
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise TrainingError(f"{file}: there is no saved state to resume; start the run anew in another folder") from None
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise TrainingError(f"{file}: not a readable training state ({error}); start the run anew in another folder") from error
-    progress["norms"] = tuple(progress["norms"])
-    return Snapshot(Progress(**progress), {name: torch.as_tensor(value) for name, value in tensors.items()})
+    return Snapshot(progress, {name: torch.as_tensor(value) for name, value in tensors.items()})

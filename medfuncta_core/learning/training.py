@@ -16,16 +16,18 @@ import torch
 from torch import Tensor
 
 from medfuncta_core.config import FieldConfig, FitConfig, MetaConfig
-from medfuncta_core.errors import TrainingError
+from medfuncta_core.errors import ConfigError, SignalError, TrainingError
 from medfuncta_core.fields import ModulatedSIREN
 from medfuncta_core.fitting import Fitter, choose_device
 from medfuncta_core.grids import grid_context
 from medfuncta_core.learning.outer_step import MetaLearner
 from medfuncta_core.learning.schedule import batch_rows, context_indices, learning_rate
-from medfuncta_core.learning.state import STATE_FILE, Progress, Snapshot, load_state, save_state
+from medfuncta_core.learning.state import STATE_FILE, Progress, Recovery, Snapshot, Validation, load_state, save_state
 from medfuncta_core.signals import DataSet
 
 VALIDATION_BATCH = 16  # signals fitted at once
+MAX_PARAMETERS = 2**28  # 1 GiB of float32, of which training holds about ten copies; the paper's largest field has a fifth
+MAX_PSNR = 100.0  # dB of one signal in a mean (MSE 1e-10): a blank signal, reconstructed perfectly, must not make it infinite
 _BEST = "best."  # prefix of the best weights' names in a snapshot
 
 
@@ -41,30 +43,6 @@ class TrainStep:
     lr: float
     skipped: bool
     seconds: float
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Mean quality on the fixed validation signals after `fit_steps` steps; `best` when PSNR is the highest so far."""
-
-    step: int
-    mse: float
-    psnr: float
-    ssim: float
-    n: int
-    fit_steps: int
-    best: bool
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Recovery:
-    """A collapse was noticed at `step`; training goes on from `restored_step`, its rate multiplied by `lr_factor` in all."""
-
-    step: int
-    restored_step: int
-    lr_factor: float
-    reason: str
 
 
 TrainEvent = TrainStep | Validation | Recovery
@@ -85,6 +63,7 @@ class TrainingRun:
 
     Raises:
         TrainingError: when the data does not fit the architecture or a split is empty.
+        ConfigError: when the architecture has more than `MAX_PARAMETERS` parameters.
     """
 
     field: FieldConfig
@@ -96,6 +75,11 @@ class TrainingRun:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.field.parameter_count > MAX_PARAMETERS:
+            raise ConfigError(
+                f"a field with {self.field.parameter_count:,} parameters cannot be trained here, {MAX_PARAMETERS:,} at most; "
+                "lower width, depth or latent_dim"
+            )
         for part in (self.train, self.val):
             axes, channels = len(part.shape), part.channels
             if (axes, channels) != (self.field.coord_dim, self.field.channels):
@@ -141,13 +125,11 @@ def train(run: TrainingRun, *, resume: bool = False) -> Iterator[TrainEvent]:
         yield event
         reason = "" if math.isfinite(event.loss) and math.isfinite(event.gradient_norm) else "the loss is no longer finite"
         if not reason and (progress.step % run.meta.validate_every == 0 or progress.step == run.meta.steps):
-            found = validate(learner.learned, run.fit, validation_rows, step=progress.step, best_psnr=progress.best_psnr)
-            drop = progress.best_psnr - found.psnr
-            if drop > run.meta.collapse_drop_db or not math.isfinite(found.psnr):
-                reason = f"validation PSNR fell to {found.psnr:.1f} dB from {progress.best_psnr:.1f}"
-            else:
+            found, reason = _validate(run, learner, validation_rows, progress)
+            if found is not None:
+                progress = replace(progress, last=found)
                 if found.best:
-                    progress = replace(progress, best_psnr=found.psnr, best_step=found.step)
+                    progress = replace(progress, best=found, best_psnr=found.psnr, best_step=found.step)
                     best = {_BEST + name: value.detach().clone() for name, value in learner.learned.named_parameters()}
                 snapshot = Snapshot.of(progress, learner.tensors() | best)
                 _keep(run, snapshot)
@@ -161,7 +143,7 @@ def train(run: TrainingRun, *, resume: bool = False) -> Iterator[TrainEvent]:
 def validate(
     field: ModulatedSIREN, fit: FitConfig, signals: DataSet, *, step: int = 0, best_psnr: float = -math.inf
 ) -> Validation:
-    """Fit every signal of a data set and average the metrics (clamped reconstructions).
+    """Fit every signal of a data set and average the metrics (clamped reconstructions; a signal's PSNR counts as 100 dB at most).
 
     Args:
         field: Shared parameters.
@@ -173,7 +155,8 @@ def validate(
     start = time.perf_counter()
     fitter = Fitter(field, fit, device=field.first_weight.device.type)
     batches = [fitter.fit_batch(signals.batch(slice(i, i + VALIDATION_BATCH))) for i in range(0, len(signals), VALIDATION_BATCH)]
-    mse, psnr, ssim = (float(torch.cat([getattr(b, key) for b in batches]).mean()) for key in ("mse", "psnr", "ssim"))
+    of = {key: torch.cat([getattr(batch, key) for batch in batches]) for key in ("mse", "psnr", "ssim")}
+    mse, psnr, ssim = (float(column.mean()) for column in (of["mse"], of["psnr"].clamp(max=MAX_PSNR), of["ssim"]))
     return Validation(step, mse, psnr, ssim, len(signals), fit.steps, psnr > best_psnr, time.perf_counter() - start)
 
 
@@ -213,6 +196,18 @@ def _step(run: TrainingRun, learner: MetaLearner, progress: Progress) -> TrainSt
     return TrainStep(step, done.loss, done.first_loss, psnr, done.gradient_norm, lr, done.skipped, time.perf_counter() - start)
 
 
+def _validate(run: TrainingRun, learner: MetaLearner, signals: DataSet, progress: Progress) -> tuple[Validation | None, str]:
+    """A validation, or why training has collapsed: fits diverge, or are far worse than they were."""
+    try:
+        found = validate(learner.learned, run.fit, signals, step=progress.step, best_psnr=progress.best_psnr)
+    except SignalError as error:
+        return None, f"validation failed: {error}"
+    drop = progress.best_psnr - found.psnr
+    if drop > run.meta.collapse_drop_db or not found.psnr > -math.inf:  # NaN is not greater either
+        return None, f"validation PSNR fell to {found.psnr:.1f} dB from {progress.best_psnr:.1f}"
+    return found, ""
+
+
 def _resume(run: TrainingRun, learner: MetaLearner) -> Snapshot:
     if run.directory is None:
         raise TrainingError("a run kept in memory only cannot be resumed; give it a directory")
@@ -239,7 +234,7 @@ def _recover(run: TrainingRun, learner: MetaLearner, snapshot: Snapshot, *, at: 
             f"training collapsed {snapshot.progress.collapses + 1} times, last at step {at} ({reason}); "
             "lower outer_lr or omega_last"
         )
-    lowered = snapshot.with_lower_rate(run.meta.collapse_lr_factor)
+    lowered, recovery = snapshot.recovered(at=at, factor=run.meta.collapse_lr_factor, reason=reason)
     learner.load(lowered.tensors, list(lowered.progress.norms))
     _keep(run, lowered)
-    return lowered, Recovery(at, lowered.progress.step, lowered.progress.lr_factor, reason)
+    return lowered, recovery

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from medfuncta_core.config import Kind, SignalSpec
+from medfuncta_core.config import AXES_OF_KIND, KIND_OF_AXES, Kind, SignalSpec
 from medfuncta_core.errors import SignalError
 from medfuncta_core.signals.arrays import list_npz, load_npy, load_npz_array
 from medfuncta_core.signals.guarding import format_shape
 from medfuncta_core.signals.normalising import make_signal
 from medfuncta_core.signals.readings import Reading, check_index
+from medfuncta_core.signals.signal import Signal
 from medfuncta_core.signals.sources import Source
 
-_AXES = {"ecg": 1, "image": 2, "volume": 3}
-_KINDS: dict[int, Kind] = {1: "ecg", 2: "image", 3: "volume"}
 _PREFERRED_KEYS = ("test_images", "val_images", "train_images", "values", "image", "images", "volume", "signal", "data", "arr_0")
 
 
@@ -88,20 +89,18 @@ def _interpret(shape: tuple[int, ...], spec: SignalSpec | None, rows: bool) -> t
         axes = len(shape) - int(counted)
         colour = shape[-1] if shape and shape[-1] in (1, 3, 4) and axes > 1 else 0
         for channels in (colour, 0) if colour else (0,):
-            kind = _KINDS.get(axes - int(bool(channels)))
+            kind = KIND_OF_AXES.get(axes - int(bool(channels)))
             # A colour ECG or volume is too rare to be what an unlabelled array means.
             if kind and (channels in (0, 1) or kind == "image" or (spec is not None and spec.kind == kind and spec.channels > 1)):
                 candidates.append((kind, counted, channels))
     if spec is not None:
         fitting = [entry for entry in candidates if entry[0] == spec.kind]
-        exact = [entry for entry in fitting if shape[int(entry[1]) :][: _AXES[spec.kind]] == spec.shape]
+        exact = [entry for entry in fitting if shape[int(entry[1]) :][: AXES_OF_KIND[spec.kind]] == spec.shape]
         if exact or fitting:
             return (exact or fitting)[0]
     return candidates[0] if candidates else (None, False, 0)
 
 
-def _with_label(reading: Reading, label: int):
+def _with_label(reading: Reading, label: int) -> Signal:
     """The reading's signal with its class."""
-    from dataclasses import replace
-
     return replace(reading.signal, label=label, class_name=str(label))

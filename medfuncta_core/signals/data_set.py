@@ -84,7 +84,7 @@ class DataSet:
         return chosen if high == 1 else np.divide(chosen, high, out=chosen)
 
     def signal(self, index: int) -> Signal:
-        """One of its signals, with its label and class name.
+        """One of its signals, with its label and class name; `prepare_signal` leaves its values as they are.
 
         Raises:
             DataSetError: if there is no signal with this index.
@@ -104,6 +104,8 @@ class DataSet:
             original_shape=self.values.shape[1:-1] if self.channels == 1 else self.values.shape[1:],
             label=label,
             class_name="" if label is None else self.class_names[label],
+            prepared_for=self.spec() if min(self.shape) > 1 else None,  # no checkpoint has an axis of one point
+            normalised=True,
         )
 
     def take(self, limit: int | None) -> DataSet:

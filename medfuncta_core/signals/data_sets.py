@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from medfuncta_core.config import Kind, SignalSpec
+from medfuncta_core.config import AXES_OF_KIND, KIND_OF_AXES, Kind, Normalisation, SignalSpec
 from medfuncta_core.errors import DataSetError, SignalError
 from medfuncta_core.signals.arrays import list_npz, load_npz_array
 from medfuncta_core.signals.data_set import KACHUEE_RATE_HZ, KACHUEE_SHAPE, DataSet
 from medfuncta_core.signals.guarding import MAX_DATA_SET_BYTES, format_shape, one_line
 from medfuncta_core.signals.medmnist_files import ensure_medmnist, find_medmnist
+from medfuncta_core.signals.normalising import make_signal
+from medfuncta_core.signals.preparing import prepare_signal
 from medfuncta_core.signals.signal import Signal
 from medfuncta_core.signals.sources import Source, hash_file
 
 SPLITS = ("train", "val", "test")
+
+MAX_LABEL = 100_000
+"""Largest class index: every class up to it gets a name, so that a stray number must not make millions."""
 
 
 def load_data_set(
@@ -109,7 +115,10 @@ def load_npz_set(path: Path, split: str, *, spec: SignalSpec | None = None, limi
 
 
 def finish_data_set(opened: DataSet, spec: SignalSpec | None) -> DataSet:
-    """Make stored values usable: floats into [0, 1], ECG rates filled in, everything brought to `spec` where it differs.
+    """Make stored values usable: raw numbers into [0, 1], ECG rates filled in, everything brought to `spec` where it differs.
+
+    Bytes, 16-bit pictures and numbers in [0, 1] were normalised by whoever made the set, and stay. Raw numbers are
+    normalised one signal at a time, as `spec` says, or without one by their minimum and maximum.
 
     Args:
         opened: A data set with values of any real type.
@@ -118,20 +127,21 @@ def finish_data_set(opened: DataSet, spec: SignalSpec | None) -> DataSet:
     Raises:
         DataSetError: if values are not finite or cannot become what `spec` says.
     """
-    from dataclasses import replace
-
-    values, scaled = scale_rows(opened.name, opened.values)
     rate = opened.sampling_rate
-    if opened.kind == "ecg" and rate is None and values.shape[1:-1] == KACHUEE_SHAPE:
+    if opened.kind == "ecg" and rate is None and opened.shape == KACHUEE_SHAPE:
         rate = KACHUEE_RATE_HZ
-    ready = replace(
-        opened, values=values, normalisation="range" if scaled or opened.kind == "ecg" else "dtype", sampling_rate=rate
-    )
+    raw = is_raw(opened, spec)
+    ready = replace(opened, sampling_rate=rate)
+    if not raw and opened.values.dtype not in (np.uint8, np.uint16):
+        ready = replace(ready, values=opened.values.astype(np.float32, copy=False))
     if spec is None:
-        return ready
-    if (ready.kind, ready.shape, ready.channels) != (spec.kind, spec.shape, spec.channels):
-        ready = replace(ready, values=_prepare_rows(ready, spec), kind=spec.kind)
-    return replace(ready, normalisation=spec.normalisation, limits=spec.limits, sampling_rate=spec.sampling_rate or rate)
+        values = scale_rows(ready.values) if raw else ready.values
+        return replace(ready, values=values, normalisation="range" if raw or opened.kind == "ecg" else "dtype")
+    if raw or (ready.kind, ready.shape, ready.channels) != (spec.kind, spec.shape, spec.channels):
+        ready = replace(ready, values=_prepare_rows(ready, spec, raw), kind=spec.kind)
+    # Raw numbers have no type whose range could mean black and white.
+    done: Normalisation = "range" if raw and spec.normalisation == "dtype" else spec.normalisation
+    return replace(ready, normalisation=done, limits=spec.limits, sampling_rate=spec.sampling_rate or rate)
 
 
 def add_channels(name: str, stored: np.ndarray, spec: SignalSpec | None) -> tuple[Kind, np.ndarray]:
@@ -148,59 +158,73 @@ def add_channels(name: str, stored: np.ndarray, spec: SignalSpec | None) -> tupl
     Raises:
         DataSetError: if the axes are those of no kind of signal.
     """
-    axes = {"ecg": 1, "image": 2, "volume": 3}
     colour = stored.ndim >= 3 and stored.shape[-1] in (1, 3)
-    if spec is not None and stored.ndim - 1 == axes[spec.kind] and not (colour and stored.ndim - 2 == axes[spec.kind]):
-        return spec.kind, stored[..., None]
     points = stored.ndim - 1 - int(colour)
-    kinds: dict[int, Kind] = {1: "ecg", 2: "image", 3: "volume"}
-    if points not in kinds:
+    if spec is not None and stored.ndim - 1 == AXES_OF_KIND[spec.kind] and not (colour and points == AXES_OF_KIND[spec.kind]):
+        return spec.kind, stored[..., None]
+    if points not in KIND_OF_AXES:
         raise DataSetError(
             f"{name}: arrays of shape {format_shape(stored.shape)} are no signals; store ECGs as (N, samples), images as "
             "(N, height, width[, 3]), volumes as (N, depth, height, width)"
         )
-    return kinds[points], stored if colour else stored[..., None]
+    return KIND_OF_AXES[points], stored if colour else stored[..., None]
 
 
-def scale_rows(name: str, values: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Values as `DataSet` keeps them, and whether each signal was scaled by its own minimum and maximum to get there.
+def is_raw(opened: DataSet, spec: SignalSpec | None) -> bool:
+    """Whether stored values are numbers in a scanner's unit, still to be normalised.
 
-    Unsigned bytes and 16-bit integers stay; everything else becomes float32, scaled only if it leaves [0, 1].
+    Args:
+        opened: A data set with values of any real type.
+        spec: Anything but "dtype" makes ECGs and volumes of unsigned 16 bits raw: scanners use a part of that range.
 
     Raises:
         DataSetError: if a signal holds NaN or infinite values.
     """
-    if values.dtype in (np.uint8, np.uint16):
-        return values, False
+    values = opened.values
+    if values.dtype == np.uint8:
+        return False
+    if values.dtype == np.uint16:
+        return spec is not None and spec.normalisation != "dtype" and opened.kind != "image"
+    axes = tuple(range(1, values.ndim))
+    low, high = values.min(axis=axes), values.max(axis=axes)
+    finite = np.isfinite(low) & np.isfinite(high)
+    if not finite.all():
+        raise DataSetError(
+            f"{opened.name}: signal {int(np.argmin(finite))} holds NaN or infinite values; remove or fill it first"
+        )
+    return bool(low.min() < 0 or high.max() > 1)
+
+
+def scale_rows(values: np.ndarray) -> np.ndarray:
+    """Values `(N, *shape, c)` as float32, each signal scaled by its own minimum and maximum; constant ones become zeros."""
     floats = values.astype(np.float32, copy=False)
     axes = tuple(range(1, floats.ndim))
     low, high = floats.min(axis=axes, keepdims=True), floats.max(axis=axes, keepdims=True)
-    finite = np.isfinite(low) & np.isfinite(high)
-    if not finite.all():
-        row = int(np.argmin(finite.reshape(-1)))
-        raise DataSetError(f"{name}: signal {row} holds NaN or infinite values; remove or fill it first")
-    if low.min() >= 0 and high.max() <= 1:
-        return floats, False
     span = np.where(high > low, high - low, np.float32(1))
-    return (floats - low) / span, True
+    return (floats - low) / span
 
 
-def _prepare_rows(opened: DataSet, spec: SignalSpec) -> np.ndarray:
+def _prepare_rows(opened: DataSet, spec: SignalSpec, raw: bool) -> np.ndarray:
     """Every signal brought to `spec`; back to bytes where it came from bytes, as MedMNIST's own thumbnails are."""
-    from medfuncta_core.signals.preparing import prepare_signal
-
-    # Rows are normalised already; doing it again after another crop would drift from how the set was made.
-    spatial = spec.model_copy(update={"normalisation": "dtype", "limits": None})
     to_bytes = opened.values.dtype == np.uint8
     prepared = np.empty((len(opened), *spec.shape, spec.channels), np.uint8 if to_bytes else np.float32)
     for row in range(len(opened)):
-        signal = opened.signal(row)
         try:
-            values = prepare_signal(signal, spatial).values
+            signal = _raw_signal(opened, row) if raw else opened.signal(row)
+            values = prepare_signal(signal, spec).values
         except SignalError as error:
             raise DataSetError(f"{opened.name}: {one_line(error)}") from error
         prepared[row] = np.rint(values * 255).astype(np.uint8) if to_bytes else values
     return prepared
+
+
+def _raw_signal(opened: DataSet, row: int) -> Signal:
+    """A signal of a set whose values are raw numbers, as if it were a file of its own."""
+    rate = opened.sampling_rate if opened.kind == "ecg" else None
+    spacing, unit = (None, "") if rate is None else ((1 / rate,), "s")
+    name = f"{opened.name} {opened.split} {row}"
+    signal = make_signal(opened.values[row], opened.kind, name, full_depth=False, spacing=spacing, spacing_unit=unit)
+    return replace(signal, nominal_range=None)  # one row of a raw set may lie in [0, 1] by chance
 
 
 def _read_labels(
@@ -227,14 +251,16 @@ def as_labels(name: str, stored: np.ndarray, count: int | None) -> np.ndarray | 
     """Class indices `(N,)` int64 of a stored label array `(N,)` or `(N, 1)`; None when a signal has several labels.
 
     Raises:
-        DataSetError: if their number is not `count`, or they are not whole numbers from 0.
+        DataSetError: if their number is not `count`, or they are not whole numbers from 0 to `MAX_LABEL`.
     """
     if count is not None and len(stored) != count:
         raise DataSetError(f"{name}: {len(stored)} labels for {count} signals; store one label a signal")
     if stored.ndim > 1 and stored.shape[1] != 1:
         return None
     flat = stored.reshape(len(stored), -1)[:, 0]
-    labels = np.nan_to_num(flat, nan=-1).astype(np.int64)
+    if len(flat) and flat.max() > MAX_LABEL:
+        raise DataSetError(f"{name}: labels reach {flat.max():g}, more than {MAX_LABEL}; number the classes from 0 without gaps")
+    labels = np.nan_to_num(flat, nan=-1, neginf=-1).astype(np.int64)
     if (labels != flat).any() or (labels < 0).any():
         raise DataSetError(f"{name}: labels must be whole numbers from 0, such as {flat.min():g}; number the classes from 0")
     return labels
@@ -246,6 +272,3 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):
         return False
-
-
-__all__ = ["DataSet", "Signal", "load_data_set", "load_npz_set"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medfuncta_core.config import SignalSpec
+from medfuncta_core.config import Kind, Normalisation, SignalSpec
 from medfuncta_core.errors import DataSetError
 from medfuncta_core.signals.data_set import DataSet
 from medfuncta_core.signals.guarding import MAX_DATA_SET_BYTES, check_size, format_shape
@@ -57,7 +57,7 @@ def load_folder(path: Path, split: str, *, spec: SignalSpec | None = None, limit
         kind=kind,
         values=values,
         labels=np.array([names.index(label) for label, _ in files], dtype=np.int64)
-        if names and all(la for la, _ in files)
+        if names and all(label for label, _ in files)
         else None,
         class_names=tuple(names),
         sha256=_hash_listing(path, [file for _, file in files]),
@@ -91,7 +91,7 @@ def _list_classes(path: Path) -> list[tuple[str, Path]]:
     return found
 
 
-def _read_files(path: Path, files: list[Path], spec: SignalSpec | None):
+def _read_files(path: Path, files: list[Path], spec: SignalSpec | None) -> tuple[np.ndarray, Kind, Normalisation, float | None]:
     """Values `(N, *shape, c)`, bytes where every file holds bytes; their kind, normalisation and sampling rate."""
     from medfuncta_core.signals.reading import read_signal
 

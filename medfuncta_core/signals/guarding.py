@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
 
+import numpy as np
+
 from medfuncta_core.errors import MedFunctaError, SignalError
 
 MAX_DECODED_BYTES = 2**31
@@ -32,7 +34,9 @@ def one_line(error: BaseException, limit: int = 160) -> str:
 
 @contextmanager
 def guarded(name: str, what: str, remedy: str = "check that the file is whole, or export it again") -> Iterator[None]:
-    """Turn whatever a third-party reader raises on a bad file into one SignalError, and keep its warnings quiet.
+    """Read with third-party code: one SignalError whatever it raises, its warnings and log lines kept quiet.
+
+    Warnings are a process's, so only one thread at a time is inside: hold it around the reading alone.
 
     Args:
         name: The file, for the message.
@@ -42,8 +46,18 @@ def guarded(name: str, what: str, remedy: str = "check that the file is whole, o
     Raises:
         SignalError: for any exception but the library's own, which pass unchanged.
     """
-    with _THIRD_PARTY, warnings.catch_warnings(), _silent_loggers():
+    with _THIRD_PARTY, warnings.catch_warnings(), _silent_loggers(), translated(name, what, remedy):
         warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def translated(name: str, what: str, remedy: str = "check that the file is whole, or export it again") -> Iterator[None]:
+    """Turn whatever goes wrong with a file's values into one SignalError; NumPy's warnings are off, for this thread alone.
+
+    Args and Raises as `guarded`.
+    """
+    with np.errstate(all="ignore"):
         try:
             yield
         except MedFunctaError:

@@ -73,9 +73,11 @@ def normalise(signal: Signal, spec: SignalSpec) -> Signal:
     """The signal with [0, 1] meaning what the checkpoint's training data meant by it; reports what it did.
 
     Args:
-        signal: Any signal.
+        signal: Any signal; a row of a data set, normalised when the set was made, stays as it is.
         spec: Its `normalisation` and `limits`; see `SignalSpec`.
     """
+    if signal.normalised:
+        return signal
     low, high = signal.value_range
     span = high - low
     start, stop, how = _unit_limits(signal, spec)

@@ -24,6 +24,7 @@ def prepare_signal(signal: Signal, spec: SignalSpec, *, index: int = 0) -> Signa
     Images: cropped to the aspect ratio about their centre, then Pillow's bicubic reduction (`resize_image`). Volumes:
     turned to RAS axes, normalised, then linear with corner voxels fixed (`resize_linear`). ECG records: resampled, cut
     into heartbeats (`find_beats`), each normalised and padded with zeros; single beats are padded, or resampled if longer.
+    Rows of a data set keep their values, which are normalised already, and what was prepared for `spec` stays as it is.
 
     Args:
         signal: Any signal.
@@ -37,6 +38,19 @@ def prepare_signal(signal: Signal, spec: SignalSpec, *, index: int = 0) -> Signa
     Raises:
         SignalError: if the signal is of a kind that cannot become what is expected.
     """
+    if is_prepared(signal, spec) and index == 0:
+        return signal
+    return replace(_prepare(signal, spec, index), prepared_for=spec)
+
+
+def is_prepared(signal: Signal, spec: SignalSpec) -> bool:
+    """Whether a signal is what a checkpoint expects: it was prepared for it, or is a row of a data set of its grid."""
+    alike = (signal.kind, signal.shape, signal.channels) == (spec.kind, spec.shape, spec.channels)
+    return alike and (signal.normalised or signal.prepared_for == spec)
+
+
+def _prepare(signal: Signal, spec: SignalSpec, index: int) -> Signal:
+    """As `prepare_signal`, for a signal that is not prepared yet."""
     if signal.kind == "volume" and spec.kind == "image":
         signal = _take_slice(signal, index)
     elif signal.kind != spec.kind:

@@ -7,7 +7,7 @@ from pathlib import Path
 from medfuncta_core.config import SignalSpec
 from medfuncta_core.errors import SignalError
 from medfuncta_core.signals.archives import unpack
-from medfuncta_core.signals.guarding import MAX_ARCHIVE_MEMBERS, guarded
+from medfuncta_core.signals.guarding import MAX_ARCHIVE_MEMBERS, guarded, translated
 from medfuncta_core.signals.preparing import count_parts, prepare_signal
 from medfuncta_core.signals.readings import Reading
 from medfuncta_core.signals.signal import Signal
@@ -41,7 +41,7 @@ def read_signal(source: str | Path | bytes, name: str | None = None, *, spec: Si
         SignalError: whatever is wrong with the file, in one line with its name and the remedy.
     """
     opened = _open(source, name)
-    with guarded(opened.name, "a signal", _SUPPORTED):
+    with translated(opened.name, "a signal", _SUPPORTED):
         reading = _read(opened, index, spec)
         if spec is None:
             return reading.signal
@@ -63,7 +63,7 @@ def count_signals(source: str | Path | bytes, name: str | None = None, spec: Sig
         SignalError: as `read_signal`.
     """
     opened = _open(source, name)
-    with guarded(opened.name, "a signal", _SUPPORTED):
+    with translated(opened.name, "a signal", _SUPPORTED):
         reading = _read(opened, 0, spec)
         return reading.total if reading.total > 1 or spec is None else count_parts(reading.signal, spec)
 

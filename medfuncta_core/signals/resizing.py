@@ -42,7 +42,8 @@ def resize_image(signal: Signal, shape: tuple[int, ...]) -> Signal:
         np.asarray(Image.fromarray(np.ascontiguousarray(planes[..., c])).resize(size, filter_)) for c in range(signal.channels)
     ]
     values = np.clip(np.stack(resized, axis=-1).astype(np.float32) / scale, 0, 1)
-    return _finish(signal, values, "with antialiasing" if min(np.divide(signal.shape, shape)) > 1 else "by bicubic interpolation")
+    shrinks = any(old > new for old, new in zip(signal.shape, shape, strict=True))
+    return _finish(signal, values, "with antialiasing" if shrinks else "by bicubic interpolation")
 
 
 def resize_linear(signal: Signal, shape: tuple[int, ...]) -> Signal:
@@ -63,7 +64,7 @@ def resize_linear(signal: Signal, shape: tuple[int, ...]) -> Signal:
         if any(sigmas):
             plane = ndimage.gaussian_filter(plane, sigmas, mode="nearest")
         values[..., channel] = _interpolate(plane, shape)
-    return _finish(signal, np.clip(values, 0, 1, out=values), "with antialiasing" if max(factors) > 1 else "linearly")
+    return _finish(signal, np.clip(values, 0, 1, out=values), "with antialiasing" if any(sigmas) else "linearly")
 
 
 def pad_end(signal: Signal, length: int) -> Signal:
@@ -82,6 +83,8 @@ def with_values(signal: Signal, values: Float32[np.ndarray, "*shape c"]) -> Sign
     The field's grid puts the first and last sample of an axis at -1 and 1, on the *centres* of the first and last voxel.
     So a new spacing is the old one times (n_old - 1) / (n_new - 1), and the first voxel's centre stays where it was.
 
+    At the same points it still is what the signal was prepared for; at others it is not.
+
     Args:
         signal: Gives kind, name, units and geometry.
         values: `(*shape, c)` in [0, 1], of any shape with the same axes.
@@ -93,6 +96,7 @@ def with_values(signal: Signal, values: Float32[np.ndarray, "*shape c"]) -> Sign
         spacing=None if signal.spacing is None else scale_spacing(signal.spacing, old, shape),
         affine=None if signal.affine is None else scale_affine(signal.affine, old, shape),
         events=signal.events if shape == old else (),
+        prepared_for=signal.prepared_for if values.shape == signal.values.shape else None,
     )
 
 

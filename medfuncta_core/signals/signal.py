@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medfuncta_core.config import Kind
+from medfuncta_core.config import AXES_OF_KIND, Kind, SignalSpec
 from medfuncta_core.errors import SignalError
 
 
@@ -30,6 +30,8 @@ class Signal:
         nominal_range: File values that its type or display window calls black and white ((0, 255) for 8 bits), which is what
             "dtype" normalisation maps to 0 and 1; None when the file does not say.
         events: Annotated heartbeats of an ECG record, (sample, MIT-BIH symbol) in order.
+        prepared_for: What `prepare_signal` brought it to, so that preparing it again changes nothing; None before.
+        normalised: It is a row of a data set, whose values are what training sees: preparing changes its grid only.
 
     `value_range` and `nominal_range` may fall instead of rise: MONOCHROME1 pictures show their highest value as black.
 
@@ -51,9 +53,11 @@ class Signal:
     class_name: str = ""
     nominal_range: tuple[float, float] | None = None
     events: tuple[tuple[int, str], ...] = ()
+    prepared_for: SignalSpec | None = None
+    normalised: bool = False
 
     def __post_init__(self) -> None:
-        axes = {"ecg": 1, "image": 2, "volume": 3}[self.kind]
+        axes = AXES_OF_KIND[self.kind]
         if self.values.ndim != axes + 1 or self.values.size == 0:
             raise SignalError(f"{self.name}: a {self.kind} needs {axes} axes and channels, not shape {self.values.shape}")
         if not np.isfinite(self.values).all():

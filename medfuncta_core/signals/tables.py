@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from array import array
@@ -11,7 +12,7 @@ from typing import IO, NamedTuple, cast
 import numpy as np
 
 from medfuncta_core.errors import SignalError
-from medfuncta_core.signals.guarding import MAX_DECODED_BYTES, check_size, guarded
+from medfuncta_core.signals.guarding import MAX_DECODED_BYTES, check_size, translated
 from medfuncta_core.signals.normalising import make_signal
 from medfuncta_core.signals.readings import Reading, check_index
 from medfuncta_core.signals.sources import Source
@@ -21,6 +22,7 @@ _TIME_NAMES = {"t": 1.0, "time": 1.0, "s": 1.0, "sec": 1.0, "seconds": 1.0, "tim
 _PUBLISHED_LENGTH = 187
 _MOST_CLASSES = 100
 _FEWEST_SAMPLES = 8
+_DECIMAL_COMMA = (";", "\t")
 
 
 class Table(NamedTuple):
@@ -38,6 +40,8 @@ class Table(NamedTuple):
 def read_table(source: Source) -> Table:
     """All numbers of a CSV file; delimiter (comma, semicolon, tab, blank) and header line are found out.
 
+    Text is UTF-8, or UTF-16 with a byte order mark as spreadsheets save it; numbers may stand in double quotes.
+
     Raises:
         SignalError: if it is empty, not text, ragged, or holds words where numbers should be.
     """
@@ -46,17 +50,19 @@ def read_table(source: Source) -> Table:
         raise SignalError(f"{name}: is empty; choose a file with at least {_FEWEST_SAMPLES} numbers")
     # A number takes two bytes of text at least, so a file is bounded by its own length.
     check_size(name, (source.byte_count,), 2, MAX_DECODED_BYTES)
-    with guarded(name, "a table of numbers", "save it as CSV with one beat a row or one column"):
+    with translated(name, "a table of numbers", "save it as CSV with one beat a row or one column"):
         head = source.head(1 << 16)
-        if b"\0" in head:
+        encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        beginning = head.decode(encoding, "replace")
+        if "\0" in beginning:
             raise SignalError(f"{name}: is not text; save it as CSV, or give it its true extension")
-        lines = [line.strip() for line in head.decode("utf-8-sig", "replace").splitlines() if line.strip()]
+        lines = [line.strip() for line in beginning.splitlines() if line.strip()]
         if not lines:
             raise SignalError(f"{name}: holds only blank lines; choose a file with numbers")
         delimiter = _sniff(lines[-2] if len(lines) > 2 else lines[-1])
         header = _read_header(lines[0], delimiter)
         with source.open() as stream:
-            text = io.TextIOWrapper(cast(IO[bytes], stream), encoding="utf-8-sig", errors="replace")
+            text = io.TextIOWrapper(cast(IO[bytes], stream), encoding=encoding, errors="replace")
             values = _parse(name, text, delimiter, bool(header))
     return Table(values, header)
 
@@ -141,20 +147,27 @@ def _sniff(line: str) -> str | None:
 
 def _read_header(line: str, delimiter: str | None) -> tuple[str, ...]:
     """Column names if the first line is not all numbers, otherwise ()."""
-    cells = next(csv.reader([line], delimiter=delimiter)) if delimiter else line.split()
+    cells = _split_quoted(line, delimiter)
+    decimal_comma = delimiter in _DECIMAL_COMMA
     try:
-        [float(cell) for cell in cells if cell.strip()]
+        [float(cell.replace(",", ".") if decimal_comma else cell) for cell in cells if cell.strip()]
     except ValueError:
         return tuple(cells)
     return ()
 
 
+def _split_quoted(line: str, delimiter: str | None) -> list[str]:
+    """A line's cells without the double quotes around them."""
+    return next(csv.reader([line], delimiter=delimiter)) if delimiter else [cell.strip('"') for cell in line.split()]
+
+
 def _parse(name: str, text: io.TextIOWrapper, delimiter: str | None, skip: bool) -> np.ndarray:
     """Numbers `(rows, columns)` float32, decimal commas understood where semicolons or tabs divide."""
-    decimal_comma = delimiter in (";", "\t")
+    decimal_comma = delimiter in _DECIMAL_COMMA
     numbers, width = array("f"), 0
     for number, line in _content_lines(text, delimiter, int(skip)):
-        cells = (line.replace(",", ".") if decimal_comma else line).split(delimiter)
+        bare = line.replace(",", ".") if decimal_comma else line
+        cells = _split_quoted(bare, delimiter) if '"' in bare else bare.split(delimiter)
         width = width or len(cells)
         if len(cells) != width:
             raise SignalError(f"{name}: line {number} has {len(cells)} numbers, the first {width}; make all rows alike")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from medfuncta_core.atomic import write_atomically
 from medfuncta_core.errors import SignalError
-from medfuncta_core.signals.guarding import one_line
 from medfuncta_core.signals.normalising import to_file_units
 from medfuncta_core.signals.signal import Signal
 
@@ -44,31 +42,9 @@ def write_signal(signal: Signal, path: str | Path) -> Path:
     if signal.kind not in kinds:
         fitting = ", ".join(known for known, (held, _) in _WRITERS.items() if signal.kind in held)
         raise SignalError(f"{target.name}: {suffix} does not hold a signal of kind {signal.kind}; choose {fitting}")
-    content = encode(signal)
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        # mkstemp makes files that only their owner may read; a result is an ordinary file.
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise SignalError(
-            f"{target}: cannot be written ({one_line(error)}); check the folder and the space on the disk"
-        ) from error
-    return target
-
-
-def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+    if not target.parent.is_dir():
+        raise SignalError(f"{target}: cannot be written (its folder is not there); make the folder first, or choose another")
+    return write_atomically(target, encode(signal), SignalError)
 
 
 def _plain(values: np.ndarray) -> np.ndarray:

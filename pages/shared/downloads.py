@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -16,46 +17,37 @@ def show_downloads(run: FitRun) -> None:
     from medfuncta_core import report
 
     result, signal = run.result, run.signal
-    stem = report.plain_stem(signal.name)
     suffix = report.SUFFIXES[signal.kind]
-    with st.container(horizontal=True, gap="small", key="downloads"):
-        st.download_button(
-            "Latent (.npy)",
-            lambda: report.latent_file(result.latent),
-            f"{stem}-latent.npy",
+    downloads: list[tuple[str, str, str, str, Callable[[], bytes | str]]] = [
+        ("latent", ".npy", "application/octet-stream", "data_array", lambda: report.latent_file(result.latent)),
+        (
+            "reconstruction",
+            suffix,
             "application/octet-stream",
-            key="download_latent",
-            on_click="ignore",
-            icon=":material/data_array:",
-            type="primary",
-        )
-        st.download_button(
-            f"Reconstruction ({suffix})",
+            "image",
             lambda: report.signal_file(with_values(signal, result.reconstruction)),
-            f"{stem}-reconstruction{suffix}",
-            "application/octet-stream",
-            key="download_reconstruction",
-            on_click="ignore",
-            icon=":material/image:",
-        )
-        st.download_button(
-            "Report (.json)",
-            lambda: json.dumps(report.fit_report(result, run.config, run.checkpoint, mask=run.mask), indent=2),
-            f"{stem}-report.json",
+        ),
+        (
+            "report",
+            ".json",
             "application/json",
-            key="download_report",
-            on_click="ignore",
-            icon=":material/description:",
-        )
-        st.download_button(
-            "Curve (.csv)",
-            lambda: report.history_csv(result.history),
-            f"{stem}-curve.csv",
-            "text/csv",
-            key="download_curve",
-            on_click="ignore",
-            icon=":material/show_chart:",
-        )
+            "description",
+            lambda: json.dumps(report.fit_report(result, run.config, run.checkpoint, mask=run.mask), indent=2),
+        ),
+        ("curve", ".csv", "text/csv", "show_chart", lambda: report.history_csv(result.history)),
+    ]
+    with st.container(horizontal=True, gap="small", key="downloads"):
+        for what, ending, media_type, icon, make in downloads:
+            st.download_button(
+                f"{what.capitalize()} ({ending})",
+                make,
+                f"{report.plain_stem(signal.name)}-{what}{ending}",
+                media_type,
+                key=f"download_{what}",
+                on_click="ignore",
+                icon=f":material/{icon}:",
+                type="primary" if what == "latent" else "secondary",
+            )
 
 
 def show_notes(run: FitRun) -> None:

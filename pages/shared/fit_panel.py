@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from medfuncta_core.figures import ERROR_LIMITS
 from pages.shared import state, views
 from pages.shared.fit_run import TURN_SECONDS, FitRun
+from pages.shared.messages import errors_shown_here
 
 BAR = (7, 3)
 BAR_HEIGHT = 72
@@ -34,7 +35,7 @@ def _panel(run: FitRun) -> None:
     run.advance()
     if not run.history:
         return
-    with st.container(key="fit_panel"):
+    with st.container(key="fit_panel"), errors_shown_here():
         numbers = st.container(key="numbers")
         index, display = _show_progress(run) if live else _choose_step(run)
         with numbers:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
+
+import numpy as np
 
 from medfuncta_core.config import FitConfig
 from medfuncta_core.errors import MedFunctaError
@@ -22,7 +24,8 @@ TURN_SECONDS = 0.125
 """Between two updates of the page: 8 a second."""
 WATCHABLE_SECONDS = 6.0
 """A fit of many quick steps is shown several steps at a time, so that watching does not take longer than this."""
-KEPT_FRAMES = 64
+KEPT_BYTES = 64 * 2**20
+"""Decoded values kept for replay; the newest always, however large."""
 
 
 class FitRun:
@@ -51,8 +54,9 @@ class FitRun:
         self.error: MedFunctaError | None = None
         self._steps: Iterator[Any] = self.fitter.steps(signal, mask=self.mask)
         self._began = time.monotonic()
-        self._frames: OrderedDict[tuple[int, tuple[int, ...]], Any] = OrderedDict()
-        self._lock = threading.Lock()  # a click starts a new script run before the old one has left its step
+        self._frames: OrderedDict[tuple[int, tuple[int, ...]], np.ndarray] = OrderedDict()
+        # A click starts a new script run before the old one has left its step or its decoding.
+        self._lock = threading.RLock()
 
     @property
     def active(self) -> bool:
@@ -85,11 +89,6 @@ class FitRun:
             if self.active and self.history:
                 self._close()
 
-    def finish(self) -> None:
-        """Take all steps that are left without showing them."""
-        while self.active:
-            self.advance()
-
     def _take(self) -> bool:
         step = next(self._steps, None)
         if step is None:
@@ -109,20 +108,33 @@ class FitRun:
     def decode(self, index: int, shape: tuple[int, ...] | None = None) -> Any:
         """Values `(*shape, c)` of a step's latent; the signal's shape when None. The last few are kept."""
         shape = shape or self.signal.shape
-        if self.result is not None and index == self.last and shape == self.signal.shape:
-            return self.result.reconstruction
-        key = (index, shape)
-        if key not in self._frames:
-            self._frames[key] = self.fitter.decode(self.history[index].latent, shape)
-            while len(self._frames) > KEPT_FRAMES:
-                self._frames.popitem(last=False)
-        self._frames.move_to_end(key)
-        return self._frames[key]
+        with self._lock:
+            if self.result is not None and index == self.last and shape == self.signal.shape:
+                return self.result.reconstruction
+            key = (index, shape)
+            if key not in self._frames:
+                self._keep(key, self.fitter.decode(self.history[index].latent, shape))
+            self._frames.move_to_end(key)
+            return self._frames[key]
+
+    def _keep(self, key: tuple[int, tuple[int, ...]], values: np.ndarray) -> None:
+        self._frames[key] = values
+        held = sum(frame.nbytes for frame in self._frames.values())
+        while held > KEPT_BYTES and len(self._frames) > 1:
+            held -= self._frames.popitem(last=False)[1].nbytes
 
 
-def current_run(choice: Choice, signal: Signal, config: FitConfig, hiding: Hiding) -> FitRun:
-    """This visitor's fit of a signal with these settings: the one under way, or a new one after any of them changed."""
-    identity = (choice.name, choice.device, signal.name, hash(signal.values.tobytes()), config, hiding)
+def current_run(choice: Choice, signal: Signal, origin: Hashable, config: FitConfig, hiding: Hiding) -> FitRun:
+    """This visitor's fit of a signal with these settings: the one under way, or a new one after any of them changed.
+
+    Args:
+        choice: Checkpoint and device.
+        signal: As prepared for the checkpoint.
+        origin: What the signal was made from; equal for equal signals, so that values need not be compared at every rerun.
+        config: Fit settings.
+        hiding: What the fit does not see.
+    """
+    identity = (choice.name, choice.device, origin, config, hiding)
     if state.recall("run_identity") != identity:
         state.remember("run_identity", None)
         state.remember("run", FitRun(choice, signal, config, hiding))

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from medfuncta_core.config import SignalSpec
-from medfuncta_core.errors import CheckpointError
+from medfuncta_core.errors import CheckpointError, MedFunctaError
 from medfuncta_core.signals import Signal, prepare_signal
 from pages.shared import state
 from pages.shared.components import tiles
+from pages.shared.messages import errors_shown_here, show_error
 from pages.shared.sidebar import Choice
 from pages.shared.state import Pick
 
@@ -39,10 +40,21 @@ def show_gallery() -> None:
         st.markdown("**Or pick one of ours**", width="content", help="Test signals, stored as latents and decoded as you look.")
         name = st.segmented_control("Gallery of", names, key="gallery", required=True, label_visibility="collapsed")
     name = name or names[0]
-    gallery = state.load_gallery(name)
-    made = state.thumbnails(name, state.gallery_file(name).stat().st_mtime_ns)
-    waiting = len(made) < len(gallery)
-    st.fragment(_show_strip, run_every=0.2 if waiting else None)(name, gallery, made)
+    with errors_shown_here():  # a broken gallery leaves the visitor's own files
+        gallery = state.load_gallery(name)
+        made = state.thumbnails(name, state.gallery_version(name))
+        waiting = len(made) < len(gallery) and _known_problem(name) is None
+        st.fragment(_show_strip, run_every=0.2 if waiting else None)(name, gallery, made)
+
+
+def _known_problem(name: str) -> MedFunctaError | None:
+    """Why thumbnails cannot be made, until the gallery or its checkpoint changes; found once, not five times a second."""
+    identity, error = state.recall("gallery_problem") or (None, None)
+    return error if identity == _problem_identity(name) else None
+
+
+def _problem_identity(name: str) -> tuple[str, int, int]:
+    return name, state.gallery_version(name), state.field_version(name)
 
 
 def _show_strip(name: str, gallery: Gallery, made: dict[int, str]) -> None:
@@ -61,9 +73,17 @@ def _show_strip(name: str, gallery: Gallery, made: dict[int, str]) -> None:
     if picked is not None:
         pick_item(Pick(name, int(picked)))
         st.rerun()
+    problem = _known_problem(name)
+    if problem is not None:
+        show_error(problem)
+        return
     missing = [row for row in range(len(gallery)) if row not in made]
     if missing and not state.recall("busy"):
-        _make_thumbnails(name, gallery, missing[:TILES_PER_TURN], made)
+        try:
+            _make_thumbnails(name, gallery, missing[:TILES_PER_TURN], made)
+        except MedFunctaError as error:
+            state.remember("gallery_problem", (_problem_identity(name), error))
+            st.rerun()
         if len(made) == len(gallery):
             st.rerun()
 
@@ -94,9 +114,13 @@ def _open_linked_item() -> None:
     name, _, row = st.query_params.get("item", "").rpartition("/")
     if name not in state.list_configs() or not state.gallery_file(name).is_file():
         return
-    if row.isdecimal() and int(row) < len(state.load_gallery(name)):
+    state.remember("gallery_of", name)
+    try:
+        rows = len(state.load_gallery(name))
+    except MedFunctaError:
+        return  # the gallery, which is this one now, says so
+    if row.isdecimal() and int(row) < rows:
         state.choose_source(Pick(name, int(row)))
-        state.remember("gallery_of", name)
         if state.widget("checkpoint") != name:
             state.request_checkpoint(name)
             st.rerun()
@@ -127,6 +151,8 @@ def decode_pick(pick: Pick, choice: Choice) -> Signal:
         original_shape=tuple(gallery.shape),
         notes=(f"Decoded from a stored latent, which reached {gallery.psnr[pick.row]:.1f} dB on the original ({where}).",),
         class_name=gallery.class_name(pick.row),
+        prepared_for=spec,
+        normalised=True,
     )
     return (
         signal if pick.checkpoint == choice.name or choice.config.signal is None else prepare_signal(signal, choice.config.signal)

@@ -34,6 +34,15 @@ def errors_shown() -> Iterator[None]:
         st.stop()
 
 
+@contextmanager
+def errors_shown_here() -> Iterator[None]:
+    """Show a user's mistake in place of what it prevents; the rest of the page goes on."""
+    try:
+        yield
+    except MedFunctaError as error:
+        show_error(error)
+
+
 def show_footer() -> None:
     """The line every page ends with."""
     st.caption(":material/health_and_safety: Research tool, not for diagnosis. Signals stay on the machine that runs this app.")

@@ -37,23 +37,24 @@ class Hiding:
 
 
 def choose_settings(choice: Choice) -> tuple[FitConfig, Hiding]:
-    """Draw the folded settings; a change starts the fit again."""
+    """Draw the folded settings; a change starts the fit again. The checkpoint's own values are always within reach."""
     default = choice.config.fit
+    percent = max(1, round(100 * default.selection_ratio))
     kind = choice.config.signal.kind if choice.config.signal else "image"
     with st.expander("Fit settings", icon=":material/tune:"):
         first, second, third = st.columns(3, gap="medium")
         steps = first.number_input(
             "Fit steps",
             1,
-            2000,
+            max(2000, default.steps),
             default.steps,
             key=f"fit_steps-{choice.name}",
             help="Gradient steps on the latent; the shared network stays.",
         )
         rate = second.number_input(
             "Inner learning rate",
-            min_value=1e-5,
-            max_value=10.0,
+            min_value=min(1e-5, default.inner_lr),
+            max_value=max(10.0, default.inner_lr),
             value=default.inner_lr,
             format="%.5g",
             key=f"inner_lr-{choice.name}",
@@ -63,13 +64,14 @@ def choose_settings(choice: Choice) -> tuple[FitConfig, Hiding]:
             "Share of points per step",
             1,
             100,
-            round(100 * default.selection_ratio),
+            percent,
             format="%d %%",
             key=f"share-{choice.name}",
             help="Points drawn anew at every step; fewer are faster and noisier.",
         )
         hiding = _choose_hiding(kind)
-    config = FitConfig(steps=int(steps), inner_lr=float(rate), selection_ratio=share / 100, seed=default.seed)
+    ratio = default.selection_ratio if share == percent else share / 100  # the slider's whole per cents may round it
+    config = FitConfig(steps=int(steps), inner_lr=float(rate), selection_ratio=ratio, seed=default.seed)
     return config, hiding
 
 

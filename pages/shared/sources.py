@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
+from collections.abc import Hashable
 from typing import Any
 
 import streamlit as st
 
 from medfuncta_core import figures
-from medfuncta_core.config import SignalSpec
+from medfuncta_core.config import Kind, SignalSpec
 from medfuncta_core.errors import CheckpointError, SignalError
 from medfuncta_core.signals import Signal
 from pages.shared import state
@@ -50,17 +52,20 @@ def current_source() -> Upload | Pick | None:
     return state.recall("source")
 
 
-def read_source(source: Upload | Pick, choice: Choice) -> Signal:
+def read_source(source: Upload | Pick, choice: Choice) -> tuple[Signal, Hashable]:
     """The signal as the chosen checkpoint wants it; a new file first chooses the checkpoint that fits it.
+
+    Returns:
+        The signal, and what it was made from: equal for equal signals.
 
     Raises:
         MedFunctaError: when the file cannot be read, or no checkpoint is of its kind.
     """
     spec = choice.config.signal
     if isinstance(source, Pick):
-        return decode_pick(source, choice)
+        return decode_pick(source, choice), (source, state.gallery_version(source.checkpoint))
     if state.recall("matched") != source.identity:
-        best = _best_checkpoint(state.read_upload(source.content, source.name, None, 0), choice)
+        best = _best_checkpoint(source.name, *state.inspect_upload(source), choice)
         state.remember("matched", source.identity)
         if best != choice.name:
             state.request_checkpoint(best)
@@ -70,7 +75,8 @@ def read_source(source: Upload | Pick, choice: Choice) -> Signal:
         raise CheckpointError(
             f"{choice.name} does not say what signals it expects; import it again with the shape of its signals"
         )
-    return state.read_upload(source.content, source.name, spec, _pick_index(source, spec))
+    index = _pick_index(source, spec)
+    return state.read_upload(source, spec, index), (source.digest, source.name, index)
 
 
 def _notice_upload(files: list[Any]) -> None:
@@ -87,34 +93,34 @@ def _notice_upload(files: list[Any]) -> None:
 
 def _pack(files: list[Any], identity: str) -> Upload:
     if len(files) == 1:
-        return Upload(files[0].name, files[0].getvalue(), identity)
+        return _upload(files[0].name, files[0].getvalue(), identity)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for file in files:
             archive.writestr(file.name, file.getvalue())
     stem = sorted(file.name for file in files)[0].partition(".")[0]
-    return Upload(f"{stem}.zip", buffer.getvalue(), identity)
+    return _upload(f"{stem}.zip", buffer.getvalue(), identity)
 
 
-def _best_checkpoint(signal: Signal, choice: Choice) -> str:
+def _upload(name: str, content: bytes, identity: str) -> Upload:
+    return Upload(name, content, identity, hashlib.sha256(content).hexdigest())
+
+
+def _best_checkpoint(file: str, kind: Kind, channels: int, choice: Choice) -> str:
     """The current checkpoint where it fits, else the first of the signal's kind, the same number of channels first."""
     fitting = {
-        name: config.signal
-        for name, config in state.list_configs().items()
-        if config.signal and config.signal.kind == signal.kind
+        name: config.signal for name, config in state.list_configs().items() if config.signal and config.signal.kind == kind
     }
     if not fitting:
-        raise SignalError(
-            f"{signal.name} is a {KIND_WORDS[signal.kind]}, and no checkpoint here is for one; train or import one first"
-        )
-    same = [name for name, spec in fitting.items() if spec.channels == signal.channels]
+        raise SignalError(f"{file} is a {KIND_WORDS[kind]}, and no checkpoint here is for one; train or import one first")
+    same = [name for name, spec in fitting.items() if spec.channels == channels]
     candidates = same or list(fitting)
     return choice.name if choice.name in candidates else candidates[0]
 
 
 def _pick_index(source: Upload, spec: SignalSpec) -> int:
     """Which of the beats, rows or slices of a file; asked only where it holds several."""
-    count = state.count_upload(source.content, source.name, spec)
+    count = state.count_upload(source, spec)
     if count <= 1:
         return 0
     word = {"ecg": "Beat", "image": "Slice or page"}.get(spec.kind, "Signal")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medfuncta_core.config import CheckpointConfig, SignalSpec
+from medfuncta_core.config import CheckpointConfig, Kind, SignalSpec
 from medfuncta_core.signals import Signal, count_signals, read_signal
 
 if TYPE_CHECKING:  # torch is imported when a field is needed, so that a first visit shows the page before
@@ -29,6 +29,8 @@ class Upload:
     name: str
     content: bytes
     identity: str
+    digest: str
+    """Of the content; stands for it wherever uploads are compared, which may be hundreds of megabytes."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,21 @@ def _read_configs(root: str, version: tuple[tuple[str, int], ...]) -> dict[str, 
 
 def load_field(name: str, device: str) -> Checkpoint:
     """The frozen `Checkpoint` of a name, shared by everybody."""
-    path = checkpoint_root() / name
-    weights = path / "model.safetensors"
-    return _load_field(str(path), weights.stat().st_mtime_ns if weights.exists() else 0, device)
+    return _load_field(str(checkpoint_root() / name), field_version(name), device)
+
+
+def field_version(name: str) -> int:
+    """Changes when a checkpoint's weights do."""
+    return _version(checkpoint_root() / name / "model.safetensors")
+
+
+def gallery_version(name: str) -> int:
+    """Changes when a checkpoint's gallery does."""
+    return _version(gallery_file(name))
+
+
+def _version(file: Path) -> int:
+    return file.stat().st_mtime_ns if file.is_file() else 0
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
@@ -120,8 +134,7 @@ def load_gallery(name: str) -> Gallery:
     Raises:
         CheckpointError: when there is none, or it cannot be read.
     """
-    file = gallery_file(name)
-    return _load_gallery(str(file), file.stat().st_mtime_ns if file.is_file() else 0)
+    return _load_gallery(str(gallery_file(name)), gallery_version(name))
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
@@ -137,13 +150,27 @@ def thumbnails(checkpoint: str, version: int) -> dict[int, str]:
     return {}
 
 
-@st.cache_data(show_spinner="Reading the file", max_entries=16, hash_funcs={SignalSpec: SignalSpec.model_dump_json})
-def read_upload(content: bytes, name: str, spec: SignalSpec | None, index: int) -> Signal:
-    """The signal in a file's bytes: whole without `spec`, else as a checkpoint expects it."""
-    return read_signal(content, name, spec=spec, index=index)
+UPLOADS: dict[str | type, Callable[..., str]] = {
+    Upload: lambda upload: f"{upload.digest} {upload.name}",
+    SignalSpec: SignalSpec.model_dump_json,
+}
+"""What cached readings are known by."""
 
 
-@st.cache_data(show_spinner=False, max_entries=16, hash_funcs={SignalSpec: SignalSpec.model_dump_json})
-def count_upload(content: bytes, name: str, spec: SignalSpec) -> int:
+@st.cache_data(show_spinner="Reading the file", max_entries=256, hash_funcs=UPLOADS)
+def inspect_upload(upload: Upload) -> tuple[Kind, int]:
+    """Kind and number of channels of what a file holds. The values are not kept: a whole scan may be very large."""
+    signal = read_signal(upload.content, upload.name)
+    return signal.kind, signal.channels
+
+
+@st.cache_data(show_spinner="Reading the file", max_entries=8, ttl="15m", hash_funcs=UPLOADS)
+def read_upload(upload: Upload, spec: SignalSpec, index: int) -> Signal:
+    """The signal in a file's bytes as a checkpoint expects it; kept for a while only, it is somebody's scan."""
+    return read_signal(upload.content, upload.name, spec=spec, index=index)
+
+
+@st.cache_data(show_spinner=False, max_entries=256, hash_funcs=UPLOADS)
+def count_upload(upload: Upload, spec: SignalSpec) -> int:
     """How many beats, rows or slices a file offers to a checkpoint."""
-    return count_signals(content, name, spec)
+    return count_signals(upload.content, upload.name, spec)

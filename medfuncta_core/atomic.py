@@ -7,21 +7,22 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from medfuncta_core.errors import CheckpointError
+from medfuncta_core.errors import CheckpointError, MedFunctaError
 
 
-def write_atomically(path: Path, content: bytes) -> Path:
+def write_atomically(path: Path, content: bytes, error: type[MedFunctaError] = CheckpointError) -> Path:
     """Replace `path` by `content` so that a reader, or a crash, only ever meets the old file or the new one.
 
     Args:
         path: Where to write; missing parent directories are made.
         content: The whole file.
+        error: What to raise.
 
     Returns:
         `path`.
 
     Raises:
-        CheckpointError: when the place cannot be written; an older file is then still there.
+        MedFunctaError: of the kind `error`, when the place cannot be written; an older file is then still there.
     """
     temporary: Path | None = None
     try:
@@ -32,15 +33,15 @@ def write_atomically(path: Path, content: bytes) -> Path:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp's 0600 would hide a shared checkpoint from other users
+        temporary.chmod(0o644)  # mkstemp's 0600 would hide a shared file from other users
         temporary.replace(path)
         _flush_directory(path.parent)
-    except OSError as error:
+    except OSError as problem:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
-        reason = error.strerror or str(error)
-        raise CheckpointError(f"{path}: cannot be written ({reason}); choose another place or free some space") from error
+        reason = problem.strerror or str(problem)
+        raise error(f"{path}: cannot be written ({reason}); choose another place or free some space") from problem
     return path
 
 
