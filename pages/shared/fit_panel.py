@@ -26,22 +26,23 @@ class Display:
 
 def show_fit(run: FitRun) -> None:
     """Draw the fit; while it is active, again and again in a fragment of its own."""
-    state.remember("busy", run.active)
-    st.fragment(_panel, run_every=TURN_SECONDS if run.active else None)(run)
+    watched = run.active
+    state.remember("busy", watched)
+    st.fragment(_panel, run_every=TURN_SECONDS if watched else None)(run, watched)
 
 
-def _panel(run: FitRun) -> None:
+def _panel(run: FitRun, watched: bool) -> None:
+    """One turn; `watched` is whether the fit was active when the whole page was drawn, which Stop changes before a turn."""
     live = run.active
     run.advance()
-    if not run.history:
-        return
-    with st.container(key="fit_panel"), errors_shown_here():
-        numbers = st.container(key="numbers")
-        index, display = _show_progress(run) if live else _choose_step(run)
-        with numbers:
-            views.show_numbers(run, index)
-        _show_signal(run, index, display, live)
-    if live and not run.active:
+    if run.history:
+        with st.container(key="fit_panel"), errors_shown_here():
+            numbers = st.container(key="numbers")
+            index, display = _show_progress(run) if live else _choose_step(run)
+            with numbers:
+                views.show_numbers(run, index)
+            _show_signal(run, index, display, live)
+    if watched and not run.active:
         st.rerun()
 
 

@@ -11,8 +11,6 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-import numpy as np
-
 from medfuncta_core.config import FitConfig
 from medfuncta_core.errors import MedFunctaError
 from medfuncta_core.signals import Signal
@@ -54,7 +52,7 @@ class FitRun:
         self.error: MedFunctaError | None = None
         self._steps: Iterator[Any] = self.fitter.steps(signal, mask=self.mask)
         self._began = time.monotonic()
-        self._frames: OrderedDict[tuple[int, tuple[int, ...]], np.ndarray] = OrderedDict()
+        self._frames: OrderedDict[tuple[int, tuple[int, ...]], Any] = OrderedDict()
         # A click starts a new script run before the old one has left its step or its decoding.
         self._lock = threading.RLock()
 
@@ -117,7 +115,7 @@ class FitRun:
             self._frames.move_to_end(key)
             return self._frames[key]
 
-    def _keep(self, key: tuple[int, tuple[int, ...]], values: np.ndarray) -> None:
+    def _keep(self, key: tuple[int, tuple[int, ...]], values: Any) -> None:
         self._frames[key] = values
         held = sum(frame.nbytes for frame in self._frames.values())
         while held > KEPT_BYTES and len(self._frames) > 1:
