@@ -185,11 +185,7 @@ def backward(
         if k == 0:
             break
         below = space.take(f"g{tag}.{k - 1}", rows, width)
-        if folded.config.residual:
-            torch.addmm(g, g_u, folded.weights[k], out=below)
-        else:
-            torch.mm(g_u, folded.weights[k], out=below)
-        g = below
+        g = _pass_below(folded, k, g, g_u, below)
         tile.g.insert(0, g)
 
 
@@ -249,11 +245,14 @@ def dual(
         if k == 0:
             break
         below = space.take(f"dg{1 + k % 2}", rows, width)
-        if folded.config.residual:
-            torch.addmm(dg, dg_u, folded.weights[k], out=below)
-        else:
-            torch.mm(dg_u, folded.weights[k], out=below)
-        dg = below
+        dg = _pass_below(folded, k, dg, dg_u, below)
+
+
+def _pass_below(folded: Folded, k: int, g: Tensor, g_a: Tensor, out: Tensor) -> Tensor:
+    """Gradient in the input of layer k from the gradients in its output and in its product, `(rows, L)` each; fills `out`."""
+    if folded.config.residual:
+        return torch.addmm(g, g_a, folded.weights[k], out=out)
+    return torch.mm(g_a, folded.weights[k], out=out)
 
 
 def _tangent_forward(
