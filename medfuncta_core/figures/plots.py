@@ -143,6 +143,40 @@ def ecg_figure(
     return figure
 
 
+def beat_strip(
+    inputs: Float[np.ndarray, "m n c"],
+    initial: Float[np.ndarray, "n c"],
+    reconstructions: Float[np.ndarray, "m n c"],
+    titles: Sequence[str],
+) -> go.Figure:
+    """A few ECGs side by side: each with the learned initialisation they all start from, and its reconstruction.
+
+    Args:
+        inputs: In [0, 1]; the first channel is drawn.
+        initial: What the field says before any step on the latent.
+        reconstructions: After the inner steps.
+        titles: One for each ECG.
+    """
+    figure = make_subplots(rows=1, cols=len(inputs), shared_yaxes=True, subplot_titles=list(titles), horizontal_spacing=0.015)
+    samples = list(range(inputs.shape[1]))
+    styles = (
+        ("Input", INPUT_COLOUR, "solid", 2.0),
+        ("Learned initialisation", "#808080", "dot", 1.4),
+        ("Reconstruction", RECONSTRUCTION_COLOUR, "dash", 2.0),
+    )
+    for column in range(len(inputs)):
+        for (name, colour, dash, width), values in zip(styles, (inputs[column], initial, reconstructions[column]), strict=True):
+            line = {"color": colour, "width": width, "dash": dash}
+            label = {"name": name, "legendgroup": name, "showlegend": column == 0, "hovertemplate": "%{y:.3f}"}
+            trace = go.Scatter(x=samples, y=values[:, 0].astype(float), mode="lines", line=line, **label)
+            figure.add_trace(trace, row=1, col=column + 1)
+    figure.update_layout(template=TEMPLATE, margin=MARGIN | {"t": 56, "l": 34}, legend=LEGEND | {"y": 1.14})
+    figure.update_annotations(font={"size": 12})
+    figure.update_xaxes(range=[0, len(samples) - 1], nticks=4, showgrid=True, gridcolor=PAPER_MAJOR)
+    figure.update_yaxes(range=_widen(0, 1), showgrid=True, gridcolor=PAPER_MAJOR, dtick=0.5)
+    return figure
+
+
 def _rule_paper(figure: go.Figure, duration: float, seconds: bool, unit: str, window: tuple[float, float]) -> None:
     """ECG paper's squares, as long as they stay wide enough to see."""
     if seconds and duration <= 4:

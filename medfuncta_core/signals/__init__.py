@@ -6,6 +6,18 @@ from medfuncta_core.signals.preparing import prepare_signal
 from medfuncta_core.signals.reading import count_signals, read_signal
 from medfuncta_core.signals.resizing import with_values
 from medfuncta_core.signals.signal import Signal
+from medfuncta_core.signals.surveying import DataSurvey, survey_data_set
 from medfuncta_core.signals.writing import write_signal
 
-__all__ = ["DataSet", "Signal", "count_signals", "load_data_set", "prepare_signal", "read_signal", "with_values", "write_signal"]
+__all__ = [
+    "DataSet",
+    "DataSurvey",
+    "Signal",
+    "count_signals",
+    "load_data_set",
+    "prepare_signal",
+    "read_signal",
+    "survey_data_set",
+    "with_values",
+    "write_signal",
+]

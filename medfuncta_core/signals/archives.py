@@ -1,11 +1,13 @@
-"""Zip archives of a DICOM series, a WFDB record or a single file, within limits on members and sizes."""
+"""Zip archives of a DICOM series, a WFDB record, a single file or a data set, within limits on members and sizes."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import zipfile
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from medfuncta_core.errors import SignalError
+from medfuncta_core.errors import DataSetError, SignalError
 from medfuncta_core.signals.guarding import MAX_ARCHIVE_MEMBERS, MAX_DECODED_BYTES, guarded
 from medfuncta_core.signals.sources import Source
 
@@ -37,6 +39,70 @@ def unpack(source: Source) -> list[Source]:
             raise SignalError(f"{source.name}: holds no files; zip a DICOM series, a WFDB record or one signal")
         _check_sizes(source.name, members)
         return [_extract(source.name, archive, member) for member in sorted(members, key=lambda member: member.filename)]
+
+
+def unpack_folder(source: Source, target: Path) -> Path:
+    """Unpack a zipped data set, a folder a class, so that it can be read like any folder.
+
+    It exists whole or not at all: unpacked under a temporary name, then renamed. Nothing is written outside `target`, whatever
+    the members are called, and a single folder around everything is left out.
+
+    Args:
+        source: The archive.
+        target: Where to; what is there already is taken to be the same archive unpacked before.
+
+    Returns:
+        `target`.
+
+    Raises:
+        SignalError: as `unpack`.
+        DataSetError: if there is no room for it.
+    """
+    if target.is_dir():
+        return target
+    with (
+        guarded(source.name, "a .zip archive", "zip the files again"),
+        source.open() as stream,
+        zipfile.ZipFile(stream) as archive,
+    ):
+        members = [member for member in archive.infolist() if _is_wanted(member)]
+        if not members or len(members) > MAX_ARCHIVE_MEMBERS:
+            held = f"{len(members):,} files, more than {MAX_ARCHIVE_MEMBERS:,}" if members else "no files"
+            raise SignalError(f"{source.name}: holds {held}; zip a folder with a sub-folder of files for each class")
+        _check_sizes(source.name, members)
+        outer = _common_folder([_parts(member) for member in members])
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+            try:
+                for member in members:
+                    _write_member(source.name, archive, member, temporary, outer)
+                temporary.rename(target)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+        except OSError as error:
+            raise DataSetError(
+                f"{source.name}: cannot be unpacked ({error.strerror}); free some space, or give the path of the unpacked folder"
+            ) from error
+    return target
+
+
+def _common_folder(paths: list[tuple[str, ...]]) -> int:
+    """How many leading folders all members share, at most one, and never one that names a split or leaves files bare."""
+    first = {parts[0] for parts in paths}
+    return int(len(first) == 1 and all(len(parts) > 2 for parts in paths))
+
+
+def _parts(member: zipfile.ZipInfo) -> tuple[str, ...]:
+    """A member's folders and name; some tools write Windows' separators."""
+    return PurePosixPath(member.filename.replace("\\", "/")).parts
+
+
+def _write_member(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, outer: int) -> None:
+    parts = [part for part in _parts(member)[outer:] if part not in ("/", "..", ".")]
+    file = folder.joinpath(*parts)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(_extract(name, archive, member).head(member.file_size))
 
 
 def _is_wanted(member: zipfile.ZipInfo) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from io import BufferedIOBase
 from typing import IO
 
@@ -12,6 +14,7 @@ from medfuncta_core.errors import SignalError
 from medfuncta_core.signals.guarding import MAX_ARCHIVE_MEMBERS, MAX_DECODED_BYTES, check_size, guarded
 from medfuncta_core.signals.sources import Source
 
+_PIECE_BYTES = 1 << 20
 _REMEDY = "save it again with numpy.save or numpy.savez"
 
 
@@ -29,7 +32,7 @@ def load_npy(source: Source) -> np.ndarray:
     """
     with guarded(source.name, "a .npy array", _REMEDY):
         with source.open() as stream:
-            shape, dtype = _read_header(stream, source.name)
+            shape, _, dtype = _read_header(stream, source.name)
             _check_claims(source.name, shape, dtype, source.byte_count - stream.tell(), MAX_DECODED_BYTES)
             stream.seek(0)
             return np.lib.format.read_array(stream, allow_pickle=False)
@@ -75,20 +78,82 @@ def load_npz_array(source: Source, key: str, *, limit: int = MAX_DECODED_BYTES, 
         if member.compress_type == zipfile.ZIP_DEFLATED and member.file_size > 1032 * member.compress_size + 1024:
             raise SignalError(f"{name}: claims more bytes than its compressed data can hold; {_REMEDY}")
         with archive.open(member) as content:
-            shape, dtype = _read_header(content, name)
+            shape, _, dtype = _read_header(content, name)
             _check_claims(name, shape, dtype, member.file_size - content.tell(), limit, text=text)
         with archive.open(member) as content:
             return np.lib.format.read_array(content, allow_pickle=False)
 
 
-def _read_header(stream: BufferedIOBase | IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and dtype that a .npy header claims; the stream is left at the first value."""
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """Some rows of a stored array, and what was met on the way to them.
+
+    Args:
+        rows: Chosen rows, evenly spread over those read, as stored.
+        low: Least value read.
+        high: Greatest value read.
+        read: How many rows were read, from the first on.
+    """
+
+    rows: np.ndarray
+    low: float
+    high: float
+    read: int
+
+
+def sample_npz_array(source: Source, key: str, count: int, *, budget: int, limit: int) -> Sampling:
+    """A few rows of an array in a .npz file without holding the rest; at most `budget` bytes of it are read.
+
+    Args:
+        source: The archive.
+        key: The array's name.
+        count: Rows wanted.
+        budget: Bytes to read before settling for what was met.
+        limit: Largest array accepted, in bytes.
+
+    Raises:
+        SignalError: as `load_npz_array`; also for NaN or infinite values, naming the row.
+    """
+    name = f"{source.name}[{key}]"
+    with guarded(name, "a .npz array", _REMEDY), source.open() as stream, zipfile.ZipFile(stream) as archive:
+        member = archive.getinfo(f"{key}.npy")
+        with archive.open(member) as content:
+            shape, columns_first, dtype = _read_header(content, name)
+            _check_claims(name, shape, dtype, member.file_size - content.tell(), limit)
+            if columns_first:  # rows are scattered over the whole file
+                return _sample(name, iter([load_npz_array(source, key)]), shape[0], count)
+            row_bytes = dtype.itemsize * int(np.prod(shape[1:], dtype=object))
+            read = max(1, min(shape[0], budget // row_bytes))
+            piece = max(1, _PIECE_BYTES // row_bytes)
+            pieces = (
+                np.frombuffer(content.read(row_bytes * held), dtype).reshape(held, *shape[1:])
+                for held in (min(piece, read - row) for row in range(0, read, piece))
+            )
+            return _sample(name, pieces, read, count)
+
+
+def _sample(name: str, pieces: Iterator[np.ndarray], read: int, count: int) -> Sampling:
+    """Evenly spread rows and the range of consecutive pieces of an array of `read` rows."""
+    wanted = np.unique(np.linspace(0, read - 1, min(count, read)).round().astype(int))
+    kept, low, high, at = [], np.inf, -np.inf, 0
+    for piece in pieces:
+        low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+        if not np.isfinite([low, high]).all():
+            axes = tuple(range(1, piece.ndim))
+            row = at + int(np.argmin(np.isfinite(piece).all(axis=axes)))
+            raise SignalError(f"{name}: signal {row} holds NaN or infinite values; remove or fill it first")
+        kept.append(piece[wanted[(wanted >= at) & (wanted < at + len(piece))] - at])
+        at += len(piece)
+    return Sampling(np.concatenate(kept), low, high, read)
+
+
+def _read_header(stream: BufferedIOBase | IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, Fortran order and dtype that a .npy header claims; the stream is left at the first value."""
     version = np.lib.format.read_magic(stream)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
         raise SignalError(f"{name}: .npy version {version[0]}.{version[1]} is for records, not signals; {_REMEDY}")
-    shape, _, dtype = readers[version](stream)
-    return shape, dtype
+    return readers[version](stream)
 
 
 def _check_claims(name: str, shape: tuple[int, ...], dtype: np.dtype, held: int, limit: int, *, text: bool = False) -> None:

@@ -43,7 +43,7 @@ def load_folder(path: Path, split: str, *, spec: SignalSpec | None = None, limit
     """
     if limit is not None and limit < 1:
         raise DataSetError(f"{path.name}: limit {limit} leaves no signals; give at least 1")
-    listed = {known: _list_split(path, known) for known in _SPLIT_NAMES}
+    listed = {known: list_split(path, known) for known in _SPLIT_NAMES}
     files = listed[split]
     if not files:
         raise DataSetError(f"{path.name}: no files for {split}; give sub-folders of classes with {', '.join(EXTENSIONS)} files")
@@ -69,7 +69,7 @@ def load_folder(path: Path, split: str, *, spec: SignalSpec | None = None, limit
     )
 
 
-def _list_split(path: Path, split: str) -> list[tuple[str, Path]]:
+def list_split(path: Path, split: str) -> list[tuple[str, Path]]:
     """Class and path of every file of a split, sorted."""
     top = {child.name.lower(): child for child in sorted(path.iterdir()) if child.is_dir()}
     known = {name for names in _SPLIT_NAMES.values() for name in names}

@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 import urllib.request
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from http.client import HTTPException
@@ -71,8 +72,8 @@ def find_medmnist(text: str) -> MedMNISTFlag | None:
     entry, edge = table[match[1]], int(match[2] or 28)
     suffix = "" if edge == 28 else f"_{edge}"
     if f"url{suffix}" not in entry:
-        sizes = ["28", *(key.removeprefix("url_") for key in entry if key.startswith("url_"))]
-        raise DataSetError(f"{text}: {match[1]} is published at {', '.join(sizes)}, not {edge}; choose one of these")
+        sizes = ", ".join(str(size) for size in (28, *_sizes(entry)))
+        raise DataSetError(f"{text}: {match[1]} is published at {sizes}, not {edge}; choose one of these")
     return MedMNISTFlag(
         name=match[1],
         edge=edge,
@@ -88,10 +89,16 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("MEDFUNCTA_CACHE") or Path.home() / ".cache" / "medfuncta")
 
 
+@dataclass(frozen=True)
+class Download:
+    """How far a download is: bytes that came, and bytes in all where the server says so."""
+
+    done: int
+    total: int | None
+
+
 def ensure_medmnist(flag: MedMNISTFlag, cache_dir: str | Path | None = None) -> Path:
     """Path of the file in the cache, downloaded on first use.
-
-    A file exists in the cache only whole and verified: it is written under a temporary name, its MD5 compared, then renamed.
 
     Args:
         flag: Which file.
@@ -100,11 +107,34 @@ def ensure_medmnist(flag: MedMNISTFlag, cache_dir: str | Path | None = None) -> 
     Raises:
         DataSetError: if it cannot be downloaded or written, or its MD5 differs.
     """
-    target = Path(cache_dir or default_cache_dir()).expanduser() / flag.file_name
-    if target.is_file():
-        if hash_file(target, "md5") == flag.md5:
-            return target
+    target = cached_medmnist(flag, cache_dir)
+    if not target.is_file():
+        for _ in download_medmnist(flag, cache_dir):
+            pass
+    elif hash_file(target, "md5") != flag.md5:
         raise DataSetError(f"{target}: does not have the MD5 of MedMNIST's file; delete it to have it downloaded again")
+    return target
+
+
+def cached_medmnist(flag: MedMNISTFlag, cache_dir: str | Path | None = None) -> Path:
+    """Where the file lies once it is downloaded, verified when it came."""
+    return Path(cache_dir or default_cache_dir()).expanduser() / flag.file_name
+
+
+def download_medmnist(flag: MedMNISTFlag, cache_dir: str | Path | None = None) -> Generator[Download]:
+    """Download a file into the cache, replacing nothing until it is whole: written under a temporary name, verified, renamed.
+
+    Args:
+        flag: Which file.
+        cache_dir: As in `ensure_medmnist`.
+
+    Yields:
+        How far it is, about once a mebibyte; a caller that pulls no further leaves nothing behind.
+
+    Raises:
+        DataSetError: as `ensure_medmnist`.
+    """
+    target = cached_medmnist(flag, cache_dir)
     remedy = f"download {flag.url} by hand and give the path of the .npz instead"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -113,30 +143,44 @@ def ensure_medmnist(flag: MedMNISTFlag, cache_dir: str | Path | None = None) -> 
         raise DataSetError(
             f"{flag.file_name}: the cache cannot be written ({one_line(error)}); set MEDFUNCTA_CACHE to a folder"
         ) from error
+    digest = hashlib.md5(usedforsecurity=False)
     try:
         with os.fdopen(handle, "wb") as stream:
-            digest = _download(flag.url, stream)
+            yield from _download(flag.url, stream, digest)
             stream.flush()
             os.fsync(stream.fileno())
-        if digest != flag.md5:
-            raise DataSetError(f"{flag.file_name}: the download's MD5 is {digest}, not {flag.md5}; try again, or {remedy}")
+        if digest.hexdigest() != flag.md5:
+            raise DataSetError(
+                f"{flag.file_name}: the download's MD5 is {digest.hexdigest()}, not {flag.md5}; try again, or {remedy}"
+            )
         os.replace(temporary, target)
     except (OSError, HTTPException, ValueError) as error:
         raise DataSetError(f"{flag.file_name}: download failed ({one_line(error)}); {remedy}") from error
     finally:
         Path(temporary).unlink(missing_ok=True)
-    return target
 
 
-def _download(url: str, stream: Any) -> str:
-    """Copy an address into a stream, piece by piece; the MD5 of what came."""
-    digest = hashlib.md5(usedforsecurity=False)
+def _download(url: str, stream: Any, digest: Any) -> Iterator[Download]:
+    """Copy an address into a stream and a digest, piece by piece."""
     request = urllib.request.Request(url, headers={"User-Agent": "medfuncta"})
     with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
+        announced = str(getattr(response, "headers", {}).get("Content-Length") or "")
+        total, done = int(announced) if announced.isdecimal() else None, 0
         while piece := response.read(_PIECE_BYTES):
             digest.update(piece)
             stream.write(piece)
-    return digest.hexdigest()
+            done += len(piece)
+            yield Download(done, total)
+
+
+def list_medmnist() -> dict[str, tuple[int, ...]]:
+    """Every name of MedMNIST with the sizes it is published at."""
+    sizes = {name: sorted({28, *_sizes(entry)}) for name, entry in sorted(_read_table().items())}
+    return {name: tuple(found) for name, found in sizes.items()}
+
+
+def _sizes(entry: dict[str, Any]) -> list[int]:
+    return [int(key.removeprefix("url_")) for key in entry if key.startswith("url_")]
 
 
 @cache

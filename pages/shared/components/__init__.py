@@ -1,4 +1,4 @@
-"""Three small browser components that Streamlit does not have: gallery tiles, picture panes, a before/after slider.
+"""Small browser components that Streamlit does not have: gallery tiles, picture panes, a contact sheet, a before/after slider.
 
 Their markup, style and script lie beside this file. They are keyed, so new data updates what is on the page instead of
 building it anew: pictures change without a flicker while a fit runs, and the before/after slider stays where it was put.
@@ -19,7 +19,7 @@ def _component(name: str) -> Any:
     return component(f"medfuncta_{name}", html="<div class='root'></div>", css=css, js=js)
 
 
-_tiles, _panes, _compare = _component("tiles"), _component("panes"), _component("compare")
+_tiles, _panes, _compare, _sheet = (_component(name) for name in ("tiles", "panes", "compare", "sheet"))
 
 
 def tiles(items: Sequence[Mapping[str, str]], selected: str | None, *, label: str, key: str) -> str | None:
@@ -62,3 +62,14 @@ def compare(before: Mapping[str, str], after: Mapping[str, str], *, aspect: floa
         key: Stable widget key.
     """
     _compare(data={"before": dict(before), "after": dict(after), "aspect": aspect, "smooth": smooth}, key=key)
+
+
+def sheet(rows: Sequence[Mapping[str, Any]], *, wrap: bool, key: str) -> None:
+    """Many small pictures under each other: a contact sheet of a data set, or the same signals at several stages.
+
+    Args:
+        rows: `heading` ("" for none) and `items`, each with `src`, `caption` and `alt`.
+        wrap: Pictures flow over as many lines as they need; off, the rows' pictures stay above each other in columns.
+        key: Stable widget key.
+    """
+    _sheet(data={"rows": [dict(row) for row in rows], "wrap": wrap}, key=key)
