@@ -17,6 +17,10 @@ class CheckpointError(MedFunctaError):
     """Weights or latents cannot be read, written or imported."""
 
 
+class SetError(MedFunctaError):
+    """A MedNF set cannot be made, opened, or used for what was asked."""
+
+
 class ConfigError(MedFunctaError):
     """A setting is outside its range or does not go with the others."""
 

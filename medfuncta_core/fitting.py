@@ -261,23 +261,34 @@ class Fitter:
         Raises:
             ConfigError: when latent or shape do not belong to this field.
         """
+        return self.decode_batch(torch.as_tensor(latent)[None], shape, chunk_points=chunk_points, clamp=clamp)[0]
+
+    def decode_batch(
+        self,
+        latents: Float[np.ndarray, "b p"] | Float[Tensor, "b p"],
+        shape: Sequence[int],
+        *,
+        chunk_points: int = 2**16,
+        clamp: bool = True,
+    ) -> Float[np.ndarray, "b *shape c"]:
+        """The fields of b latents on one grid, together; arguments and errors as `decode`, `chunk_points` of all b together."""
         config = self.field.config
-        phi = torch.as_tensor(latent, dtype=self._dtype, device=self.device)
-        if phi.shape != (config.latent_dim,):
-            raise ConfigError(f"this field takes latents of length {config.latent_dim}, not of shape {tuple(phi.shape)}")
+        phi = torch.as_tensor(latents, dtype=self._dtype, device=self.device)
+        if phi.shape[1:] != (config.latent_dim,):
+            raise ConfigError(f"this field takes latents of length {config.latent_dim}, not of shape {tuple(phi.shape[1:])}")
         if len(shape) != config.coord_dim or min(shape) < 1:
             raise ConfigError(
                 f"this field has {config.coord_dim} axes; give that many positive numbers of points, not {tuple(shape)}"
             )
-        modulations = modulate(self.field, phi[None])
-        points = math.prod(shape)
-        out = np.empty((points, config.channels), dtype=np.float32)
-        for first in range(0, points, chunk_points):
-            span = range(first, min(first + chunk_points, points))
+        modulations = modulate(self.field, phi)
+        points, chunk = math.prod(shape), max(1, chunk_points // max(1, len(phi)))
+        out = np.empty((len(phi), points, config.channels), dtype=np.float32)
+        for first in range(0, points, chunk):
+            span = range(first, min(first + chunk, points))
             coords = grid_coords(shape, span, device=self.device, dtype=self._dtype)
-            chunk = self._passes.values(coords, modulations)[0]
-            out[span.start : span.stop] = (chunk.clamp(0, 1) if clamp else chunk).cpu().numpy()
-        return out.reshape(*shape, config.channels)
+            values = self._passes.values(coords, modulations)
+            out[:, span.start : span.stop] = (values.clamp(0, 1) if clamp else values).cpu().numpy()
+        return out.reshape(len(phi), *shape, config.channels)
 
     def _zeros(self, signals: int) -> Tensor:
         return torch.zeros(signals, self.field.config.latent_dim, device=self.device, dtype=self._dtype)

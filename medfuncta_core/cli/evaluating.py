@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from medfuncta_core import metrics
-from medfuncta_core.config import FieldConfig, Metrics
+from medfuncta_core.config import Metrics
 from medfuncta_core.errors import CheckpointError
 from medfuncta_core.fitting import Fitter
 from medfuncta_core.learning.training import MAX_PSNR
+from medfuncta_core.mednf.choosing import choose_batch_size
 from medfuncta_core.signals import DataSet
-
-ACTIVATION_BUDGET = 2**25
-"""Hidden activations of a batch that is fitted together: 128 MiB in float32, a few times that with their gradients."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +34,6 @@ class FittedRows:
     psnr: np.ndarray
     ssim: np.ndarray
     lpips: np.ndarray | None
-
-
-def choose_batch_size(field: FieldConfig, shape: Sequence[int]) -> int:
-    """How many signals of a shape to fit together, at least 1, so that memory does not grow with the data set or the shape."""
-    return max(1, min(256, ACTIVATION_BUDGET // (math.prod(shape) * field.width * field.depth)))
 
 
 def fit_rows(fitter: Fitter, data: DataSet, rows: np.ndarray, batch_size: int | None) -> Iterator[FittedRows]:
@@ -97,22 +89,3 @@ def average(batches: Iterable[FittedRows], split: str, fit_steps: int) -> Metric
 def _mean(columns: list[np.ndarray | None]) -> float | None:
     known = [column for column in columns if column is not None]
     return float(np.concatenate(known).mean(dtype=np.float64)) if len(known) == len(columns) else None
-
-
-def choose_rows(labels: np.ndarray | None, count: int, per_class: int) -> np.ndarray:
-    """Rows for a gallery: of every class up to `per_class`, evenly spread over the split; the same ones each time.
-
-    Args:
-        labels: `(count,)` class indices, or None: then the whole split is one class.
-        count: Signals of the split.
-        per_class: How many of each.
-
-    Returns:
-        Row numbers, the classes in turn, so that the first few show all of them.
-    """
-    classes = [np.arange(count)] if labels is None else [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    spread = [
-        members[np.linspace(0, len(members) - 1, min(per_class, len(members))).round().astype(np.int64)] for members in classes
-    ]
-    turns = np.concatenate([np.arange(len(members)) for members in spread])
-    return np.concatenate(spread)[np.argsort(turns, kind="stable")]

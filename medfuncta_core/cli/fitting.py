@@ -54,7 +54,8 @@ def evaluate(
     from tqdm import tqdm
 
     from medfuncta_core.checkpoint import update_metrics
-    from medfuncta_core.cli.evaluating import average, choose_batch_size, fit_rows
+    from medfuncta_core.cli.evaluating import average, fit_rows
+    from medfuncta_core.mednf.choosing import choose_batch_size
 
     fitter, opened = _open(checkpoint, data, split, fit_steps, device)
     rows = np.arange(len(opened))[:limit]
@@ -104,7 +105,9 @@ def fit(
 @app.command()
 def decode(
     checkpoint: CheckpointArgument,
-    latent: Annotated[str, typer.Argument(help="latent.npy, or FILE.safetensors#ROW.", metavar="LATENT.npy|SET#ROW")],
+    latent: Annotated[
+        str, typer.Argument(help="latent.npy, a set's row SET#ROW, or FILE.safetensors#ROW.", metavar="LATENT.npy|SET#ROW")
+    ],
     shape: Annotated[str, typer.Option("--shape", help="Points per axis, such as 128,128.")],
     out: Annotated[Path, typer.Option("--out", help="File to write: .png, .tiff, .csv, .nii.gz or .npy.")],
     device: DeviceOption = Device.auto,
@@ -112,8 +115,8 @@ def decode(
 ) -> None:
     """Decode a latent at any resolution into a file."""
     points = parse_shape(shape)
-    from medfuncta_core.checkpoint import read_latent
     from medfuncta_core.config import KIND_OF_AXES
+    from medfuncta_core.mednf.mednf_set import find_latent
     from medfuncta_core.signals import Signal, write_signal
 
     fitter = _load_fitter(checkpoint, None, device)
@@ -124,7 +127,7 @@ def decode(
         )
     if math.prod(points) * config.channels > MAX_DECODED_NUMBERS:
         raise ConfigError(f"--shape {shape}: more than {MAX_DECODED_NUMBERS:,} numbers; decode at a smaller shape")
-    values = fitter.decode(read_latent(latent, config.latent_dim), points)
+    values = fitter.decode(find_latent(latent, config.latent_dim), points)
     path = write_signal(Signal(values, KIND_OF_AXES[config.coord_dim], latent), out)
     report = {"checkpoint": str(checkpoint), "latent": latent, "shape": list(points), "out": str(path)}
     emit(report, as_json, [f"wrote {path}"])
@@ -146,7 +149,9 @@ def gallery(
     from tqdm import tqdm
 
     from medfuncta_core.checkpoint import Gallery, save_gallery
-    from medfuncta_core.cli.evaluating import MAX_PSNR, choose_rows, fit_rows
+    from medfuncta_core.cli.evaluating import MAX_PSNR, fit_rows
+    from medfuncta_core.mednf.choosing import choose_rows
+    from medfuncta_core.mednf.describing import name_classes
 
     fitter, opened = _open(checkpoint, data, split, fit_steps, device)
     rows = choose_rows(opened.labels, len(opened), per_class)
@@ -157,7 +162,7 @@ def gallery(
         labels=np.full(len(rows), -1) if opened.labels is None else opened.labels[rows],
         psnr=np.concatenate([batch.psnr for batch in batches]),
         ids=tuple(f"{split}/{row}" for row in rows),
-        class_names=_class_names(fitter, opened),
+        class_names=name_classes(fitter.checkpoint, opened),
         shape=opened.shape,
         data=opened.name,
         fit_steps=fitter.config.steps,
@@ -167,13 +172,6 @@ def gallery(
     report = {"out": str(path), "n": len(kept), "psnr": psnr, "checkpoint": str(checkpoint)}
     report |= {"data": data, "split": str(split), "fit_steps": kept.fit_steps, "classes": list(kept.class_names)}
     emit(report, as_json, [f"wrote {path}: {len(kept)} latents, mean PSNR {format_metric(report['psnr'], ' dB')}"])
-
-
-def _class_names(fitter: Fitter, data: DataSet) -> tuple[str, ...]:
-    """The checkpoint's names of the same classes, where the data file has numbers only."""
-    known = fitter.checkpoint.config.data.class_names if fitter.checkpoint and fitter.checkpoint.config.data else ()
-    numbered = data.class_names == tuple(str(number) for number in range(len(data.class_names)))
-    return known if numbered and len(known) >= len(data.class_names) else data.class_names
 
 
 def _load_fitter(checkpoint: Path, fit_steps: int | None, device: Device) -> Fitter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,22 @@ def load_beat_table(path: Path, split: str, *, spec: SignalSpec | None = None, l
         sha256=hash_file(file),
         source=str(file),
         train_signals=int(np.isin(keys, _choose_file(path, "train")[1]).sum()) if file == _choose_file(path, "train")[0] else 0,
+        extras={"table_row": np.flatnonzero(wanted)},
     ).take(limit)
     return finish_data_set(opened, spec)
+
+
+def find_table_splits(path: Path) -> tuple[str, ...]:
+    """The splits that hold rows, as `load_beat_table` divides them."""
+    found, counts = [], {}
+    for split in ("train", "val", "test"):
+        with suppress(DataSetError):  # no file for it
+            file, share = _choose_file(path, split)
+            if file not in counts:
+                counts[file] = len(read_table(Source(file.name, path=file)))
+            if any(split_of(f"{file.name}:{row}") in share for row in range(counts[file])):
+                found.append(split)
+    return tuple(found)
 
 
 def _choose_file(path: Path, split: str) -> tuple[Path, tuple[str, ...]]:

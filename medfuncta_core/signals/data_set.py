@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float32
@@ -36,6 +36,8 @@ class DataSet:
         normalisation: How its files became [0, 1], for the checkpoint's SignalSpec.
         limits: Quantiles or window that go with it.
         sampling_rate: Samples per second of ECGs, None when unknown.
+        extras: Other columns of the data file, `(N, ...)` each, such as patients; `file` where every signal is a file, `labels`
+            `(N, m)` where a signal has several.
     """
 
     name: str
@@ -51,6 +53,7 @@ class DataSet:
     normalisation: Normalisation = "dtype"
     limits: tuple[float, float] | None = None
     sampling_rate: float | None = None
+    extras: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -119,7 +122,9 @@ class DataSet:
         if limit is None or limit >= len(self):
             return self
         chosen = np.linspace(0, len(self) - 1, limit).round().astype(np.int64)
-        return replace(self, values=self.values[chosen], labels=None if self.labels is None else self.labels[chosen])
+        labels = None if self.labels is None else self.labels[chosen]
+        extras = {name: column[chosen] for name, column in self.extras.items()}
+        return replace(self, values=self.values[chosen], labels=labels, extras=extras)
 
     def info(self) -> DataSetInfo:
         """What a checkpoint says about the data that trained it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,11 +54,11 @@ def load_data_set(
     if split not in SPLITS:
         raise DataSetError(f"{data}: no split {split!r}; choose train, val or test")
     path = Path(data).expanduser()
-    flag = None if _exists(path) else find_medmnist(str(data))
+    flag = None if path_exists(path) else find_medmnist(str(data))
     if flag is not None:
         opened = load_npz_set(ensure_medmnist(flag, cache_dir), split, spec=spec, limit=limit)
         return flag.describe(opened)
-    if not _exists(path):
+    if not path_exists(path):
         raise DataSetError(
             f"{data}: neither a path nor a MedMNIST name; give a .npz, a .csv, a folder, or a name such as pneumoniamnist:64"
         )
@@ -110,6 +111,7 @@ def load_npz_set(path: Path, split: str, *, spec: SignalSpec | None = None, limi
         sha256=hash_file(path),
         source=str(path),
         train_signals=shapes.get("train_images", (0,))[0],
+        extras=_read_extras(source, split, len(values), shapes),
     ).take(limit)
     return finish_data_set(opened, spec)
 
@@ -247,6 +249,18 @@ def _read_labels(
     return labels, names
 
 
+def _read_extras(source: Source, split: str, count: int, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """What the archive holds for every signal beside its label, such as `{split}_patient`; `labels` where it has several."""
+    extras = {}
+    for key, shape in shapes.items():
+        name = key.removeprefix(f"{split}_")
+        several = name == "labels" and len(shape) == 2 and shape[1] > 1
+        if name != key and shape[:1] == (count,) and (several or (name not in ("images", "labels") and len(shape) == 1)):
+            with suppress(SignalError):  # objects, or damaged: no reason to refuse the signals
+                extras[name] = load_npz_array(source, key, text=True)
+    return extras
+
+
 def as_labels(name: str, stored: np.ndarray, count: int | None) -> np.ndarray | None:
     """Class indices `(N,)` int64 of a stored label array `(N,)` or `(N, 1)`; None when a signal has several labels.
 
@@ -266,7 +280,7 @@ def as_labels(name: str, stored: np.ndarray, count: int | None) -> np.ndarray | 
     return labels
 
 
-def _exists(path: Path) -> bool:
+def path_exists(path: Path) -> bool:
     """Whether the path is there; a name that no file can have is not."""
     try:
         return path.exists()

@@ -66,6 +66,7 @@ def load_folder(path: Path, split: str, *, spec: SignalSpec | None = None, limit
         normalisation=normalisation,
         limits=spec.limits if spec else None,
         sampling_rate=rate,
+        extras={"file": np.array([file.relative_to(path).as_posix() for _, file in files], dtype=object)},
     )
 
 
