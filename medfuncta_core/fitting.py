@@ -290,6 +290,41 @@ class Fitter:
             out[:, span.start : span.stop] = (values.clamp(0, 1) if clamp else values).cpu().numpy()
         return out.reshape(len(phi), *shape, config.channels)
 
+    def decode_at(
+        self,
+        latent: Float[np.ndarray, " p"] | Float[Tensor, " p"],
+        coords: Float[np.ndarray, "n d"],
+        *,
+        chunk_points: int = 2**16,
+        clamp: bool = True,
+    ) -> Float[np.ndarray, "n c"]:
+        """The field of a latent at any points: planes at any angle, the voxels of another grid, irregular samples.
+
+        Args:
+            latent: phi.
+            coords: In [-1, 1], where the field was trained; axis order is the array's.
+            chunk_points: Points computed at once.
+            clamp: As in `decode`.
+
+        Raises:
+            ConfigError: when latent or coordinates do not belong to this field.
+        """
+        config = self.field.config
+        phi = torch.as_tensor(latent, dtype=self._dtype, device=self.device)
+        if phi.shape != (config.latent_dim,) or coords.shape[-1] != config.coord_dim:
+            raise ConfigError(
+                f"this field takes latents of length {config.latent_dim} and points of {config.coord_dim} coordinates, "
+                f"not {tuple(phi.shape)} and {coords.shape[-1]}"
+            )
+        modulations = modulate(self.field, phi[None])
+        out = np.empty((len(coords), config.channels), dtype=np.float32)
+        for first in range(0, len(coords), chunk_points):
+            span = slice(first, first + chunk_points)
+            points = torch.from_numpy(np.ascontiguousarray(coords[span])).to(self.device, self._dtype)
+            chunk = self._passes.values(points, modulations)[0]
+            out[span] = (chunk.clamp(0, 1) if clamp else chunk).cpu().numpy()
+        return out
+
     def _zeros(self, signals: int) -> Tensor:
         return torch.zeros(signals, self.field.config.latent_dim, device=self.device, dtype=self._dtype)
 

@@ -16,8 +16,8 @@ LIBRARY = "medfuncta_core"
 
 # A module may import the modules before it, never those after it.
 ORDER = (
-    *("errors", "config", "atomic", "signals", "grids", "metrics", "kernels", "fields", "checkpoint", "fitting", "report"),
-    *("learning", "mednf", "runs", "figures", "cli", "__main__"),
+    *("errors", "config", "atomic", "signals", "geometry", "grids", "metrics", "kernels", "fields", "checkpoint", "fitting"),
+    *("report", "volumes", "learning", "mednf", "runs", "figures", "cli", "__main__"),
 )
 PLOTTING = {"plotly", "matplotlib", "seaborn", "altair", "bokeh"}
 NUMERICS = {"torch", "torchvision", "numpy"}

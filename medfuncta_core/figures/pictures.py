@@ -15,14 +15,13 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from medfuncta_core.config import Kind
+from medfuncta_core.geometry import NEGATIVE, PLANE_NAMES, POSITIVE, match_axes
 
 MAGMA = ("#000004", "#180f3d", "#440f76", "#721f81", "#9e2f7f", "#cd4071", "#f1605d", "#fd9668", "#feca8d", "#fcfdbf")
 """Evenly spaced stops of matplotlib's magma: perceptually uniform, readable in grey and with colour blindness."""
 
 HIDDEN_COLOUR = np.array([0x3B, 0x82, 0xC4], dtype=np.uint8)
 ERROR_LIMITS = (0.05, 0.1, 0.2, 0.5, 1.0)
-PLANE_NAMES = ("Sagittal", "Coronal", "Axial")
-POSITIVE, NEGATIVE = "RAS", "LPI"
 
 
 def error_values(
@@ -117,22 +116,11 @@ def turn_planes(
             Plane(plane, f"Across axis {axis + 1}", ("", "", "", ""), sides[rows], sides[columns], "")
             for axis, (plane, (rows, columns)) in enumerate(zip(planes, rest, strict=True))
         )
-    world = _match_axes(affine)
+    world = match_axes(affine)
     centre = affine @ np.array([*(points // 2 for points in shape), 1.0])
     steps = np.linalg.norm(affine[:3, :3], axis=0)
     turned = [_turn(plane, axis, world, affine, shape, steps, centre) for axis, plane in enumerate(planes)]
     return tuple(sorted(turned, key=lambda plane: plane.name))
-
-
-def _match_axes(affine: np.ndarray) -> list[int]:
-    """The world axis (0 right, 1 front, 2 head) that each array axis runs along best; every one is used once."""
-    strength = np.abs(affine[:3, :3]) / np.linalg.norm(affine[:3, :3], axis=0)
-    world = [-1, -1, -1]
-    for _ in range(3):
-        target, axis = np.unravel_index(np.argmax(strength), strength.shape)
-        world[int(axis)] = int(target)
-        strength[target, :] = strength[:, axis] = -1
-    return world
 
 
 def _turn(

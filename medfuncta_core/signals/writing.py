@@ -90,8 +90,9 @@ def _encode_nifti(signal: Signal) -> bytes:
     import nibabel
 
     values = _plain(to_file_units(signal)).astype(np.float32)
-    affine = np.diag([*(signal.spacing or (1.0, 1.0, 1.0)), 1.0]) if signal.affine is None else signal.affine
-    image = nibabel.Nifti1Image(values, affine)
+    image = nibabel.Nifti1Image(values, signal.affine)
+    if signal.affine is None:  # form codes 0: a reader is not told an orientation that nobody knows
+        image.header.set_zooms((*(signal.spacing or (1.0, 1.0, 1.0)), *[1.0] * (values.ndim - 3)))
     image.header.set_xyzt_units("mm")
     return image.to_bytes()
 
