@@ -20,8 +20,10 @@ from medfuncta_core import metrics
 from medfuncta_core.checkpoint import Checkpoint
 from medfuncta_core.config import FitConfig
 from medfuncta_core.errors import ConfigError, SignalError
-from medfuncta_core.fields import FieldPasses, ModulatedSIREN
-from medfuncta_core.fields.modulating import latent_gradient, modulate
+from medfuncta_core.fields import ModulatedSIREN
+from medfuncta_core.fields.choosing import passes_for
+from medfuncta_core.fields.modulating import modulate
+from medfuncta_core.fields.recorded import LatentGradients
 from medfuncta_core.grids import ContextSet, draw_indices, grid_context, grid_coords, reduce_context, select_points
 from medfuncta_core.signals import Signal, prepare_signal
 
@@ -111,7 +113,8 @@ class Fitter:
         self.field = bare if bare.first_weight.device.type == self.device.type else _copy_to(bare, self.device)
         self.config = config or (field.config.fit if isinstance(field, Checkpoint) else FitConfig())
         self._dtype = self.field.first_weight.dtype
-        self._passes = FieldPasses(self.field)
+        self._passes = passes_for(self.field)
+        self._gradients = LatentGradients(self._passes)
 
     def prepare(self, signal: Signal) -> Signal:
         """The signal as this checkpoint expects it: of its shape and channels, brought there as its training data was.
@@ -166,12 +169,12 @@ class Fitter:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss of the fitted points, clamped loss of the whole signal, gradient in the latent."""
         drawn = draw_indices(len(latent), fitted.points, self.config.selection_ratio, generator)
-        modulations = modulate(self.field, latent)
-        loss, clamped, gradient = self._passes.loss_gradient(reduce_context(fitted, drawn), modulations)
+        loss, clamped, gradient = self._gradients(reduce_context(fitted, drawn), latent)
         whole = full or (fitted if drawn is not None else None)
         if whole is not None:
-            clamped = (self._passes.values(whole.coords, modulations).clamp(0, 1) - whole.values).square().mean((1, 2))
-        return loss, clamped, latent_gradient(self.field, gradient)
+            values = self._passes.values(whole.coords, modulate(self.field, latent))
+            clamped = (values.clamp(0, 1) - whole.values).square().mean((1, 2))
+        return loss, clamped, gradient
 
     def fit(self, signal: Signal | ContextSet, *, mask: Bool[np.ndarray, "*shape"] | None = None) -> FitResult:
         """All steps of a fit; arguments and errors as `steps`."""
@@ -239,8 +242,7 @@ class Fitter:
 
     def _evaluate_gradient(self, latents: Tensor, context: ContextSet, generator: torch.Generator) -> Tensor:
         drawn = draw_indices(len(latents), context.points, self.config.selection_ratio, generator)
-        gradient = self._passes.loss_gradient(reduce_context(context, drawn), modulate(self.field, latents)).gradient
-        return latent_gradient(self.field, gradient)
+        return self._gradients(reduce_context(context, drawn), latents).gradient
 
     def decode(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,10 @@ from medfuncta_core.config import FieldConfig
 from medfuncta_core.signals.signal import Signal
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Without a GPU, kernels run in Triton's interpreter, which must be known before anything imports Triton.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 torch.set_num_threads(1)  # the workers are the parallelism; also keeps sums in the same order everywhere
 

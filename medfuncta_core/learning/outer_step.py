@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from medfuncta_core.config import MetaConfig
-from medfuncta_core.fields import FieldPasses, ModulatedSIREN
+from medfuncta_core.fields import ModulatedSIREN
+from medfuncta_core.fields.choosing import passes_for
 from medfuncta_core.grids import ContextSet
-from medfuncta_core.learning.meta_gradient import StepIndices, meta_gradient
+from medfuncta_core.learning.captured import MetaGradients
+from medfuncta_core.learning.meta_gradient import StepIndices
 
 NORM_WINDOW = 100  # steps whose meta-gradient norms make the running median
 
@@ -57,13 +59,14 @@ class MetaLearner:
         # detached views share the field's memory, so the optimiser's in-place updates are the field's
         weights = {name: parameter.detach() for name, parameter in self.field.named_parameters()}
         self._slots = {slot: slot.of(weights) for _, slots in self._groups for slot in slots}
-        self._passes = FieldPasses(self.field)
+        self._meta_gradient = MetaGradients(passes_for(self.field))
         self._optimiser = torch.optim.AdamW(
             [{"params": [self._slots[slot] for slot in slots]} for _, slots in self._groups],
             lr=meta.outer_lr,
             betas=(0.9, meta.adam_beta2),
             weight_decay=meta.weight_decay,
             foreach=False,
+            fused=self.field.first_weight.is_cuda,
         )
         if meta.average_decay is not None:
             self.average = ModulatedSIREN(self.field.config).to(self.field.first_weight.device).requires_grad_(False)
@@ -84,9 +87,8 @@ class MetaLearner:
             lr: Outer learning rate of this step.
         """
         meta = self.meta
-        self._passes.refresh()
-        found = meta_gradient(self._passes, context, indices, inner_lr=meta.inner_lr, second_order=meta.second_order)
-        norm = math.sqrt(sum(float(g.square().sum()) for g in found.gradients.values()))
+        found = self._meta_gradient(context, indices, inner_lr=meta.inner_lr, second_order=meta.second_order)
+        norm = math.sqrt(sum(torch.stack([g.square().sum() for g in found.gradients.values()]).tolist()))
         skipped = self._too_steep(norm)
         if math.isfinite(norm):
             self.norms = [*self.norms[-NORM_WINDOW + 1 :], norm]
@@ -136,7 +138,9 @@ class MetaLearner:
         for slot, tensor in self._slots.items():
             moments = {key: tensors.get(f"adam.{key}.{slot.name}.{slot.layer}") for key in ("step", "exp_avg", "exp_avg_sq")}
             if moments["step"] is not None:
-                self._optimiser.state[tensor] = {key: value.clone() for key, value in moments.items() if value is not None}
+                self._optimiser.state[tensor] = {
+                    key: value.to(tensor.device, copy=True) for key, value in moments.items() if value is not None
+                }
 
 
 class _Slot(NamedTuple):
