@@ -20,10 +20,8 @@ from medfuncta_core import metrics
 from medfuncta_core.checkpoint import Checkpoint
 from medfuncta_core.config import FitConfig
 from medfuncta_core.errors import ConfigError, SignalError
-from medfuncta_core.fields import ModulatedSIREN
-from medfuncta_core.fields.choosing import passes_for
+from medfuncta_core.fields import LatentGradients, ModulatedSIREN, passes_for
 from medfuncta_core.fields.modulating import modulate
-from medfuncta_core.fields.recorded import LatentGradients
 from medfuncta_core.grids import ContextSet, draw_indices, grid_context, grid_coords, reduce_context, select_points
 from medfuncta_core.signals import Signal, prepare_signal
 

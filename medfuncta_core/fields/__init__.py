@@ -1,7 +1,9 @@
 """Neural fields: the modulated SIREN, its initialisation and its hand-derived passes."""
 
+from medfuncta_core.fields.choosing import passes_for
 from medfuncta_core.fields.passes import FieldPasses, Gradients
+from medfuncta_core.fields.recorded import LatentGradients
 from medfuncta_core.fields.siren import ModulatedSIREN
 from medfuncta_core.fields.tiles import Modulations
 
-__all__ = ["FieldPasses", "Gradients", "ModulatedSIREN", "Modulations"]
+__all__ = ["FieldPasses", "Gradients", "LatentGradients", "ModulatedSIREN", "Modulations", "passes_for"]

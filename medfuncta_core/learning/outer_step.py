@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from medfuncta_core.config import MetaConfig
-from medfuncta_core.fields import ModulatedSIREN
-from medfuncta_core.fields.choosing import passes_for
+from medfuncta_core.fields import ModulatedSIREN, passes_for
 from medfuncta_core.grids import ContextSet
 from medfuncta_core.learning.captured import MetaGradients
 from medfuncta_core.learning.meta_gradient import StepIndices
