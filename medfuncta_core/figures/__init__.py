@@ -1,5 +1,9 @@
 """Arrays -> what people look at: Plotly figures with one template (`plots`) and honest pictures (`pictures`)."""
 
+from medfuncta_core.figures.animations import to_gif, to_mp4
+from medfuncta_core.figures.classes import CLASS_COLOURS, class_colour
+from medfuncta_core.figures.frames import contact_sheet, frame_url, render_frame
+from medfuncta_core.figures.maps import Colouring, MapFrame, colour_classes, colour_column, frame_map, pack_map, read_selection
 from medfuncta_core.figures.pictures import (
     ERROR_LIMITS,
     MAGMA,
@@ -18,26 +22,40 @@ from medfuncta_core.figures.sweeps import heat_map, sweep_bars, sweep_curve
 from medfuncta_core.figures.training import Line, overlaid_curves, training_curve
 
 __all__ = [
+    "CLASS_COLOURS",
     "ERROR_LIMITS",
     "MAGMA",
     "OKABE_ITO",
     "TEMPLATE",
+    "Colouring",
     "Line",
+    "MapFrame",
     "Plane",
     "beat_strip",
+    "class_colour",
+    "colour_classes",
+    "colour_column",
+    "contact_sheet",
     "cut_planes",
     "ecg_figure",
     "encode_png",
     "error_values",
+    "frame_map",
+    "frame_url",
     "heat_map",
     "loss_curve",
     "overlaid_curves",
+    "pack_map",
     "psnr_curve",
+    "read_selection",
+    "render_frame",
     "sweep_bars",
     "sweep_curve",
     "thumbnail",
     "to_data_url",
+    "to_gif",
     "to_magma",
+    "to_mp4",
     "to_pixels",
     "training_curve",
     "turn_planes",

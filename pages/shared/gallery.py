@@ -8,12 +8,11 @@ import streamlit as st
 
 from medfuncta_core.config import SignalSpec
 from medfuncta_core.errors import CheckpointError, MedFunctaError
-from medfuncta_core.signals import Signal, prepare_signal
 from pages.shared import state
 from pages.shared.components import tiles
+from pages.shared.handover import linked_source
 from pages.shared.messages import errors_shown_here, show_error
-from pages.shared.sidebar import Choice
-from pages.shared.state import Pick
+from pages.shared.state import Pick, SetRow, Stored
 
 if TYPE_CHECKING:
     from medfuncta_core.checkpoint import Gallery
@@ -99,31 +98,36 @@ def _make_thumbnails(name: str, gallery: Gallery, rows: list[int], made: dict[in
         made[row] = thumbnail(fitter.decode(gallery.latents[row], shape), kind)
 
 
-def pick_item(pick: Pick) -> None:
-    """Make a gallery row the signal to fit, with its own checkpoint, and empty the drop zone."""
-    state.choose_source(pick)
-    state.request_checkpoint(pick.checkpoint)
+def pick_item(source: Stored) -> None:
+    """Make a stored signal the one to fit, with its own checkpoint, and empty the drop zone."""
+    state.choose_source(source)
+    state.remember("link_read", state.address_of(source))
+    state.request_checkpoint(source.checkpoint if isinstance(source, Pick) else _checkpoint_of(source))
     state.remember("uploader", state.recall("uploader", lambda: 0) + 1)
 
 
+def _checkpoint_of(source: SetRow) -> str:
+    """The checkpoint that a set was encoded with, else the current one where it is of the same kind, else the first such."""
+    configs, info = state.list_configs(), state.load_set(source.set).info
+    fitting = [name for name, config in configs.items() if config.signal and config.signal.kind == info.kind]
+    current = state.widget("checkpoint")
+    wanted = [info.checkpoint, current if current in fitting else None, *fitting]
+    return next((name for name in wanted if name in configs), "")
+
+
 def _open_linked_item() -> None:
-    """A gallery row named in the address of a fresh visit."""
-    if state.recall("link_read"):
+    """A stored signal that the address of a fresh visit or of a link from another page names."""
+    address = {name: st.query_params[name] for name in ("item", "set", "row") if name in st.query_params}
+    if state.recall("link_read") == address:
         return
-    state.remember("link_read", True)
-    name, _, row = st.query_params.get("item", "").rpartition("/")
-    if name not in state.list_configs() or not state.gallery_file(name).is_file():
+    state.remember("link_read", address)
+    source = linked_source()
+    if isinstance(source, Pick) or "item" in address:
+        state.remember("gallery_of", address.get("item", "").rpartition("/")[0])
+    if source is None or source == state.recall("source"):
         return
-    state.remember("gallery_of", name)
-    try:
-        rows = len(state.load_gallery(name))
-    except MedFunctaError:
-        return  # the gallery, which is this one now, says so
-    if row.isdecimal() and int(row) < rows:
-        state.choose_source(Pick(name, int(row)))
-        if state.widget("checkpoint") != name:
-            state.request_checkpoint(name)
-            st.rerun()
+    pick_item(source)
+    st.rerun()
 
 
 def _spec(name: str) -> SignalSpec:
@@ -131,29 +135,3 @@ def _spec(name: str) -> SignalSpec:
     if spec is None:
         raise CheckpointError(f"{name} does not say what its signals are; import it again with the shape of its signals")
     return spec
-
-
-def decode_pick(pick: Pick, choice: Choice) -> Signal:
-    """A gallery row as a signal, decoded by the checkpoint that fitted it and prepared for the chosen one."""
-    from medfuncta_core.fitting import Fitter
-
-    gallery = state.load_gallery(pick.checkpoint)
-    spec = _spec(pick.checkpoint)
-    fitter = Fitter(state.load_field(pick.checkpoint, "cpu"), device="cpu")
-    rate = spec.sampling_rate
-    where = f"{gallery.data} {gallery.ids[pick.row]}".strip()
-    signal = Signal(
-        fitter.decode(gallery.latents[pick.row], gallery.shape),
-        kind=spec.kind,
-        name=f"{pick.checkpoint} {gallery.ids[pick.row]}",
-        spacing=(1 / rate,) if rate else None,
-        spacing_unit="s" if rate else "",
-        original_shape=tuple(gallery.shape),
-        notes=(f"Decoded from a stored latent, which reached {gallery.psnr[pick.row]:.1f} dB on the original ({where}).",),
-        class_name=gallery.class_name(pick.row),
-        prepared_for=spec,
-        normalised=True,
-    )
-    return (
-        signal if pick.checkpoint == choice.name or choice.config.signal is None else prepare_signal(signal, choice.config.signal)
-    )

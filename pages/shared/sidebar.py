@@ -63,9 +63,9 @@ def _follow_checkpoint() -> None:
     """A visitor chose another checkpoint: its gallery comes up, and a gallery signal of another kind goes."""
     name, configs, source = state.widget("checkpoint"), state.list_configs(), state.recall("source")
     state.remember("gallery_of", name)
-    if isinstance(source, state.Pick):
-        kinds = [config.signal.kind for config in (configs[name], configs[source.checkpoint]) if config.signal]
-        if len(set(kinds)) != 1:
+    if isinstance(source, state.Stored):
+        config = configs[name]
+        if config.signal and state.kind_of(source) not in (None, config.signal.kind):
             state.choose_source(None)
 
 

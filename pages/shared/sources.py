@@ -15,9 +15,9 @@ from medfuncta_core.config import Kind, SignalSpec
 from medfuncta_core.errors import CheckpointError, SignalError
 from medfuncta_core.signals import Signal
 from pages.shared import state
-from pages.shared.gallery import decode_pick
+from pages.shared.handover import decode_source
 from pages.shared.sidebar import KIND_WORDS, Choice
-from pages.shared.state import Pick, Upload
+from pages.shared.state import Pick, SetRow, Source, Upload
 
 FORMATS = "Drop the files of one DICOM series (.dcm) or one WFDB record (.hea, .dat, .atr) together."
 
@@ -47,12 +47,12 @@ def show_what_to_do(choice: Choice | None) -> None:
     st.info("Drop a file or pick a signal: the fit starts at once and you can watch every step.", icon=":material/arrow_upward:")
 
 
-def current_source() -> Upload | Pick | None:
+def current_source() -> Source | None:
     """What is to be fitted, or None while nothing is chosen."""
     return state.recall("source")
 
 
-def read_source(source: Upload | Pick, choice: Choice) -> tuple[Signal, Hashable]:
+def read_source(source: Source, choice: Choice) -> tuple[Signal, Hashable]:
     """The signal as the chosen checkpoint wants it; a new file first chooses the checkpoint that fits it.
 
     Returns:
@@ -63,7 +63,9 @@ def read_source(source: Upload | Pick, choice: Choice) -> tuple[Signal, Hashable
     """
     spec = choice.config.signal
     if isinstance(source, Pick):
-        return decode_pick(source, choice), (source, state.gallery_version(source.checkpoint))
+        return decode_source(source, spec), (source, state.gallery_version(source.checkpoint))
+    if isinstance(source, SetRow):
+        return decode_source(source, spec), (source, state.set_version(source.set))
     if state.recall("matched") != source.identity:
         best = _best_checkpoint(source.name, *state.inspect_upload(source), choice)
         state.remember("matched", source.identity)

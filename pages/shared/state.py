@@ -18,6 +18,7 @@ from medfuncta_core.signals import Signal, count_signals, read_signal
 
 if TYPE_CHECKING:  # torch is imported when a field is needed, so that a first visit shows the page before
     from medfuncta_core.checkpoint import Checkpoint, Gallery
+    from medfuncta_core.mednf import MednfSet
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,6 +42,20 @@ class Pick:
     row: int
 
 
+@dataclass(frozen=True)
+class SetRow:
+    """A row of a MedNF set."""
+
+    set: str
+    row: int
+
+
+Stored = Pick | SetRow
+"""Signals that are kept as latents."""
+Source = Upload | Stored
+"""Where a signal comes from."""
+
+
 def checkpoint_root() -> Path:
     """Where checkpoints are looked for: `MEDFUNCTA_CHECKPOINTS`, else the repository's `checkpoints/`."""
     return Path(os.environ.get("MEDFUNCTA_CHECKPOINTS", ROOT / "checkpoints"))
@@ -49,6 +64,11 @@ def checkpoint_root() -> Path:
 def gallery_file(checkpoint: str) -> Path:
     """The gallery of a checkpoint: in `MEDFUNCTA_GALLERY`, else in the repository's `assets/gallery/`."""
     return Path(os.environ.get("MEDFUNCTA_GALLERY", ROOT / "assets" / "gallery")) / f"{checkpoint}.safetensors"
+
+
+def set_root() -> Path:
+    """Where MedNF sets are looked for: `MEDFUNCTA_SETS`, else the repository's `sets/`."""
+    return Path(os.environ.get("MEDFUNCTA_SETS", ROOT / "sets"))
 
 
 def remember(name: str, value: Any) -> None:
@@ -79,13 +99,22 @@ def request_checkpoint(name: str) -> None:
     remember("wanted_checkpoint", name)
 
 
-def choose_source(source: Upload | Pick | None) -> None:
-    """Make an upload or a gallery row the signal to fit, and say so in the address."""
+def choose_source(source: Source | None) -> None:
+    """Make an upload, a gallery row or a row of a set the signal to fit, and say so in the address."""
     remember("source", source)
+    address = {} if source is None or isinstance(source, Upload) else address_of(source)
+    for name in ("item", "set", "row"):
+        if name in address:
+            st.query_params[name] = address[name]
+        else:
+            st.query_params.pop(name, None)
+
+
+def address_of(source: Stored) -> dict[str, str]:
+    """The parameters of an address that name a stored signal."""
     if isinstance(source, Pick):
-        st.query_params["item"] = f"{source.checkpoint}/{source.row}"
-    else:
-        st.query_params.pop("item", None)
+        return {"item": f"{source.checkpoint}/{source.row}"}
+    return {"set": source.set, "row": str(source.row)}
 
 
 def list_configs() -> dict[str, CheckpointConfig]:
@@ -142,6 +171,46 @@ def _load_gallery(path: str, version: int) -> Gallery:
     from medfuncta_core.checkpoint import load_gallery
 
     return load_gallery(path)
+
+
+def list_set_names() -> tuple[str, ...]:
+    """Names of the MedNF sets that are there; the last thing written of a set is its metadata."""
+    return tuple(sorted(file.parent.name for file in set_root().glob("*/metadata.parquet")))
+
+
+def set_version(name: str) -> int:
+    """Changes when a set does."""
+    return _version(set_root() / name / "metadata.parquet")
+
+
+def load_set(name: str) -> MednfSet:
+    """A MedNF set, its latents left on the disk until they are asked for.
+
+    Raises:
+        SetError: when there is none, or it cannot be read.
+    """
+    return _load_set(str(set_root() / name), set_version(name))
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _load_set(path: str, version: int) -> MednfSet:
+    from medfuncta_core.mednf import open_set
+
+    return open_set(path)
+
+
+def load_set_field(name: str, device: str) -> Checkpoint:
+    """The frozen network that a set's latents belong to, shared by everybody."""
+    path = load_set(name).checkpoint_path
+    return _load_field(str(path), _version(path / "model.safetensors"), device)
+
+
+def kind_of(source: Stored) -> Kind | None:
+    """What kind of signal is stored, where that is known."""
+    if isinstance(source, SetRow):
+        return load_set(source.set).info.kind
+    signal = list_configs()[source.checkpoint].signal
+    return signal.kind if signal else None
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)

@@ -12,30 +12,33 @@ from typing import Any
 
 from streamlit.components.v2 import component
 
+FOLDER = Path(__file__).parent
 
-def _component(name: str) -> Any:
-    folder = Path(__file__).parent
-    css, js = ((folder / f"{name}.{ending}").read_text(encoding="utf-8") for ending in ("css", "js"))
-    return component(f"medfuncta_{name}", html="<div class='root'></div>", css=css, js=js)
+
+def _component(name: str, before: str = "") -> Any:
+    """A component of the files that carry its name; `before` is script that its own stands on."""
+    css, js = ((FOLDER / f"{name}.{ending}").read_text(encoding="utf-8") for ending in ("css", "js"))
+    return component(f"medfuncta_{name}", html="<div class='root'></div>", css=css, js=before + js)
 
 
 _tiles, _panes, _compare, _sheet = (_component(name) for name in ("tiles", "panes", "compare", "sheet"))
 
 
-def tiles(items: Sequence[Mapping[str, str]], selected: str | None, *, label: str, key: str) -> str | None:
-    """A strip of thumbnails to pick one from; arrow keys move, Enter or Space picks.
+def tiles(items: Sequence[Mapping[str, str]], selected: str | None, *, label: str, key: str, wrap: bool = False) -> str | None:
+    """Thumbnails to pick one from; arrow keys move, Enter or Space picks.
 
     Args:
         items: `id`, `title`, `detail`, and `src`, a `data:` address or "" while the thumbnail is still being made.
         selected: The `id` that is marked.
-        label: What the strip holds, for screen readers.
+        label: What they are, for screen readers.
         key: Stable widget key.
+        wrap: In rows, one below the other, instead of one strip.
 
     Returns:
         The `id` picked in this run, or None.
     """
-    result = _tiles(data={"items": list(items), "selected": selected, "label": label}, key=key, on_picked_change=lambda: None)
-    return result.picked
+    data = {"items": list(items), "selected": selected, "label": label, "wrap": wrap}
+    return _tiles(data=data, key=key, on_picked_change=lambda: None).picked
 
 
 def panes(rows: Sequence[Sequence[Mapping[str, Any]]], *, scale: Mapping[str, Any], smooth: bool, key: str) -> None:

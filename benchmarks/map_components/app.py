@@ -1,0 +1,64 @@
+"""The page that `measure.py` opens: the same map, drawn by one of four components. `?component=regl&points=5000`"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import pydeck
+import streamlit as st
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
+
+
+@st.cache_data
+def make_map(points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Eight Gaussian clouds: positions `(n, 2)` in [-1, 1] and classes `(n,)`."""
+    rng = np.random.default_rng(0)
+    centres, classes = rng.uniform(-0.7, 0.7, (8, 2)), rng.integers(0, 8, points)
+    return np.clip(centres[classes] + rng.normal(0, 0.09, (points, 2)), -1, 1).astype(np.float32), classes.astype(np.uint8)
+
+
+def show_plotly(xy: np.ndarray, classes: np.ndarray) -> None:
+    """One WebGL trace a class, with selection, as a Streamlit chart."""
+    size = 4 if len(xy) <= 50_000 else 2
+    traces = [
+        go.Scattergl(x=xy[classes == c, 0], y=xy[classes == c, 1], mode="markers", name=str(c), marker={"size": size, "color": C})
+        for c, C in enumerate(COLOURS)
+    ]
+    layout = {"dragmode": "pan", "hovermode": "closest", "xaxis": {"range": [-1.1, 1.1]}, "yaxis": {"range": [-1.1, 1.1]}}
+    st.plotly_chart(go.Figure(traces, layout), height=600, key="map", on_select="rerun", config={"scrollZoom": True})
+
+
+def show_pydeck(xy: np.ndarray, classes: np.ndarray) -> None:
+    """deck.gl as Streamlit ships it: rows of JSON, tooltip of HTML."""
+    rgb = [[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in COLOURS]
+    rows = [{"p": [float(x), float(y)], "c": rgb[c], "i": i} for i, ((x, y), c) in enumerate(zip(xy, classes, strict=True))]
+    layer = pydeck.Layer(
+        "ScatterplotLayer", rows, get_position="p", get_fill_color="c", radius_units="pixels",
+        get_radius=2.5 if len(xy) <= 50_000 else 1, pickable=True,
+    )  # fmt: skip
+    view = pydeck.View("OrthographicView", controller=True)
+    deck = pydeck.Deck(
+        [layer], views=[view], initial_view_state=pydeck.ViewState(target=[0, 0, 0], zoom=8.1), map_provider=None,
+        tooltip={"html": "{i}"},
+    )  # fmt: skip
+    st.pydeck_chart(deck, height=600, key="map")
+
+
+def show_bundle(name: str, xy: np.ndarray, classes: np.ndarray) -> None:
+    """A bundle of ours, given the numbers as bytes."""
+    script = (Path(os.environ["MAP_BUNDLES"]) / f"{name}.bundle.js").read_text(encoding="utf-8")
+    mount = st.components.v2.component(f"map_{name}", html="<div class='root'></div>", js=script, isolate_styles=False)
+    mount(data=xy[:, 0].tobytes() + xy[:, 1].tobytes() + classes.tobytes(), key="map", height=600)
+
+
+st.set_page_config(layout="wide")
+xy, classes = make_map(int(st.query_params["points"]))
+with st.container(key="place"):
+    if st.query_params["component"] == "plotly":
+        show_plotly(xy, classes)
+    elif st.query_params["component"] == "pydeck":
+        show_pydeck(xy, classes)
+    else:
+        show_bundle(st.query_params["component"], xy, classes)

@@ -1,0 +1,73 @@
+"""The map of a latent space, drawn with regl in the browser, its courier, and the player of a morph.
+
+regl (MIT, `vendor/`) travels with the app: nothing is fetched at run time. Why regl: `benchmarks/map_components/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pages.shared.components import FOLDER, _component
+
+REGL = "const createREGL = (() => { const module = { exports: {} }, exports = module.exports;\n%s\nreturn module.exports; })();\n"
+"""How regl becomes a name in the map's script."""
+
+
+def _map_script() -> str:
+    regl, view, parts = (FOLDER / file for file in ("vendor/regl.min.js", "map_view.js", "map_parts.js"))
+    return REGL % regl.read_text(encoding="utf-8") + view.read_text(encoding="utf-8") + parts.read_text(encoding="utf-8")
+
+
+_map, _courier, _player = _component("map", _map_script()), _component("courier"), _component("player")
+
+
+@dataclass(frozen=True)
+class MapClick:
+    """What a visitor did on the map in this run: a point opened, points selected (bits in base64, "" for none), or neither."""
+
+    picked: int | None
+    selected: str | None
+
+
+def latent_map(packed: bytes, *, key: str) -> MapClick:
+    """The points of a latent space: hover, click, box and lasso, a legend that hides groups.
+
+    Args:
+        packed: What `figures.pack_map` made; sent again only when it changes.
+        key: Stable widget key.
+    """
+    result = _map(data=packed, key=key, on_picked_change=lambda: None, on_selected_change=lambda: None)
+    return MapClick(result.picked, result.selected)
+
+
+def courier(name: str, pictures: Mapping[int, Mapping[str, str]], marks: Sequence[Mapping[str, Any]], *, key: str) -> list[int]:
+    """What travels between a map and the server while its points stay where they are; draws nothing.
+
+    Args:
+        name: Of the map, as packed.
+        pictures: `src`, `title` and `detail` of rows, kept by the browser.
+        marks: `kind` (opened, neighbour, dropped), `words`, and `row` or `at`, a place in the map's frame.
+        key: Stable widget key.
+
+    Returns:
+        Rows whose pictures the map asks for.
+    """
+    named = {str(row): dict(picture) for row, picture in pictures.items()}
+    data = {"name": name, "pictures": named, "marks": [dict(mark) for mark in marks]}
+    return [int(row) for row in _courier(data=data, key=key, on_asked_change=lambda: None).asked or []]
+
+
+def player(tracks: Sequence[Mapping[str, Any]], *, captions: Sequence[str], per_second: int, smooth: bool, key: str) -> None:
+    """Pictures that follow one another, played in the browser: a slider, play and pause, the same frame of every track.
+
+    Args:
+        tracks: `title` and `frames`, `data:` addresses; the same number each.
+        captions: Words for every frame.
+        per_second: Frames a second.
+        smooth: As in `panes`.
+        key: Stable widget key.
+    """
+    data = {"tracks": [dict(t) for t in tracks], "captions": list(captions), "per_second": per_second, "smooth": smooth}
+    _player(data=data, key=key)
