@@ -14,6 +14,7 @@ from medfuncta_core.checkpoint.files import freeze
 from medfuncta_core.config import CheckpointConfig, FieldConfig, FitConfig, MetaConfig
 from medfuncta_core.fitting import Fitter
 from medfuncta_core.learning import TrainingRun, learned_field, train
+from medfuncta_core.mednf import encode
 from medfuncta_core.signals import DataSet, load_data_set
 
 SHAPES = {"tiny-ecg": (16,), "tiny-picture": (18, 14), "tiny-volume": (4, 5, 6)}
@@ -24,6 +25,13 @@ def make_app_material(folder: Path) -> dict[str, str]:
     for name, shape in SHAPES.items():
         _train(folder, name, shape)
     return {"MEDFUNCTA_CHECKPOINTS": str(folder / "checkpoints"), "MEDFUNCTA_GALLERY": str(folder / "gallery")}
+
+
+def make_set(folder: Path, name: str) -> dict[str, str]:
+    """A set of all the signals that a tiny checkpoint was made with; the environment variable that shows it to the app."""
+    for _ in encode(folder / "checkpoints" / name, folder / f"{name}.npz", folder / "sets" / f"{name}-set", device="cpu"):
+        pass
+    return {"MEDFUNCTA_SETS": str(folder / "sets")}
 
 
 def _train(folder: Path, name: str, shape: tuple[int, ...]) -> None:

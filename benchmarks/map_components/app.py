@@ -4,14 +4,12 @@ import os
 from pathlib import Path
 
 import numpy as np
-import plotly.graph_objects as go
 import pydeck
 import streamlit as st
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
 
 
-@st.cache_data
 def make_map(points: int) -> tuple[np.ndarray, np.ndarray]:
     """Eight Gaussian clouds: positions `(n, 2)` in [-1, 1] and classes `(n,)`."""
     rng = np.random.default_rng(0)
@@ -23,11 +21,19 @@ def show_plotly(xy: np.ndarray, classes: np.ndarray) -> None:
     """One WebGL trace a class, with selection, as a Streamlit chart."""
     size = 4 if len(xy) <= 50_000 else 2
     traces = [
-        go.Scattergl(x=xy[classes == c, 0], y=xy[classes == c, 1], mode="markers", name=str(c), marker={"size": size, "color": C})
-        for c, C in enumerate(COLOURS)
+        {
+            "type": "scattergl",
+            "mode": "markers",
+            "name": str(number),
+            "x": xy[classes == number, 0],
+            "y": xy[classes == number, 1],
+            "marker": {"size": size, "color": colour},
+        }
+        for number, colour in enumerate(COLOURS)
     ]
     layout = {"dragmode": "pan", "hovermode": "closest", "xaxis": {"range": [-1.1, 1.1]}, "yaxis": {"range": [-1.1, 1.1]}}
-    st.plotly_chart(go.Figure(traces, layout), height=600, key="map", on_select="rerun", config={"scrollZoom": True})
+    figure = {"data": traces, "layout": layout}
+    st.plotly_chart(figure, height=600, key="map", on_select="rerun", config={"scrollZoom": True})
 
 
 def show_pydeck(xy: np.ndarray, classes: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from medfuncta_core.figures.animations import to_gif, to_mp4
 from medfuncta_core.figures.classes import CLASS_COLOURS, class_colour
+from medfuncta_core.figures.curves import confusion_figure, curves_figure, path_quality, spectrum_figure
 from medfuncta_core.figures.frames import contact_sheet, frame_url, render_frame
 from medfuncta_core.figures.maps import Colouring, MapFrame, colour_classes, colour_column, frame_map, pack_map, read_selection
 from medfuncta_core.figures.pictures import (
@@ -35,7 +36,9 @@ __all__ = [
     "class_colour",
     "colour_classes",
     "colour_column",
+    "confusion_figure",
     "contact_sheet",
+    "curves_figure",
     "cut_planes",
     "ecg_figure",
     "encode_png",
@@ -46,9 +49,11 @@ __all__ = [
     "loss_curve",
     "overlaid_curves",
     "pack_map",
+    "path_quality",
     "psnr_curve",
     "read_selection",
     "render_frame",
+    "spectrum_figure",
     "sweep_bars",
     "sweep_curve",
     "thumbnail",
