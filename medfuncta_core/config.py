@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from medfuncta_core.errors import ConfigError
 
@@ -97,6 +97,33 @@ class FieldConfig(Config):
         )
 
 
+class VolumeRecipe(Config):
+    """How a volume is prepared: turned, resampled, cropped, floored, then normalised, then padded and reduced to its shape."""
+
+    orientation: str = Field(
+        default="RAS", pattern="^[RLAPIS]{3}$", description="Directions that the axes run towards, such as RAS or LPS."
+    )
+    spacing_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = Field(
+        default=None, description="Distance of voxels to resample to, in mm per axis of `orientation`."
+    )
+    interpolation: Literal["linear", "cubic"] = Field(
+        default="linear", description="Of that resampling: linear with antialiasing, or a cubic spline without."
+    )
+    canvas: tuple[PositiveInt, PositiveInt, PositiveInt] | None = Field(
+        default=None, description="Voxels per axis to crop to, or to pad to with zeros after normalisation, about the centre."
+    )
+    floor: float | None = Field(default=None, description="Lower values are raised to it before normalisation; in file units.")
+    reduction: Literal["linear", "average"] = Field(
+        default="linear", description="How the canvas becomes the shape: linear, corner voxels fixed, or means of whole blocks."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if sorted({"L": "R", "P": "A", "I": "S"}.get(code, code) for code in self.orientation) != ["A", "R", "S"]:
+            raise ValueError(f"orientation names one of R/L, A/P and S/I each, in any order, not {self.orientation}")
+        return self
+
+
 class SignalSpec(Config):
     """What a checkpoint expects of a signal, and how files are brought there (as its training data was)."""
 
@@ -110,6 +137,7 @@ class SignalSpec(Config):
     )
     limits: tuple[float, float] | None = Field(default=None, description="Quantiles or window bounds that `normalisation` uses.")
     sampling_rate: float | None = Field(default=None, gt=0, description="Samples per second of an ECG.")
+    recipe: VolumeRecipe | None = Field(default=None, description="A volume's own steps; None: RAS axes, normalised, linear.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -120,6 +148,12 @@ class SignalSpec(Config):
             raise ValueError("normalisation quantile and window need limits; the others take none")
         if self.limits is not None and not self.limits[0] < self.limits[1]:
             raise ValueError("limits are (lower, upper) with lower < upper")
+        if self.recipe is not None and self.kind != "volume":
+            raise ValueError("a recipe is for volumes; leave it out")
+        if self.recipe is not None and self.recipe.reduction == "average":
+            canvas = self.recipe.canvas
+            if canvas is None or any(points % kept for points, kept in zip(canvas, self.shape, strict=True)):
+                raise ValueError("averaging needs a canvas of whole multiples of the shape, such as 256 for 32")
         return self
 
 

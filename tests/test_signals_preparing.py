@@ -11,7 +11,8 @@ from medfuncta_core.config import SignalSpec
 from medfuncta_core.errors import SignalError
 from medfuncta_core.signals import Signal, count_signals, load_data_set, prepare_signal, read_signal, with_values
 from medfuncta_core.signals.ecg import find_beats
-from medfuncta_core.signals.resizing import reorient_to_ras, resize_image, resize_linear
+from medfuncta_core.signals.resizing import resize_image, resize_linear
+from medfuncta_core.signals.turning import reorient
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 RAW = SHARED / "raw"
@@ -141,7 +142,7 @@ def test_prepare_signal_does_not_alias() -> None:
 def test_prepare_signal_turns_volumes_to_ras() -> None:
     values = np.random.default_rng(0).random((4, 5, 6, 1)).astype(np.float32)
     affine = np.array([[0, 0, -2.0, 50], [-1, 0, 0, 60], [0, 3, 0, 70], [0, 0, 0, 1]])
-    turned = reorient_to_ras(Signal(values, "volume", "v", affine=affine, spacing=(1, 3, 2)))
+    turned = reorient(Signal(values, "volume", "v", affine=affine, spacing=(1, 3, 2)))
     assert turned.shape == (6, 4, 5)
     assert turned.spacing == (2, 1, 3)
     assert turned.affine is not None

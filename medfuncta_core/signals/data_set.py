@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float32
 
-from medfuncta_core.config import DataSetInfo, Kind, Normalisation, SignalSpec
+from medfuncta_core.config import DataSetInfo, Kind, Normalisation, SignalSpec, VolumeRecipe
 from medfuncta_core.errors import DataSetError
 from medfuncta_core.signals.signal import Signal
 
@@ -38,6 +38,7 @@ class DataSet:
         sampling_rate: Samples per second of ECGs, None when unknown.
         extras: Other columns of the data file, `(N, ...)` each, such as patients; `file` where every signal is a file, `labels`
             `(N, m)` where a signal has several.
+        recipe: How its volumes were prepared, None where the file does not say.
     """
 
     name: str
@@ -54,6 +55,7 @@ class DataSet:
     limits: tuple[float, float] | None = None
     sampling_rate: float | None = None
     extras: dict[str, np.ndarray] = field(default_factory=dict)
+    recipe: VolumeRecipe | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -146,4 +148,5 @@ class DataSet:
             normalisation=self.normalisation,
             limits=self.limits,
             sampling_rate=self.sampling_rate,
+            recipe=self.recipe,
         )

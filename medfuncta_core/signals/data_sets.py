@@ -143,7 +143,7 @@ def finish_data_set(opened: DataSet, spec: SignalSpec | None) -> DataSet:
         ready = replace(ready, values=_prepare_rows(ready, spec, raw), kind=spec.kind)
     # Raw numbers have no type whose range could mean black and white.
     done: Normalisation = "range" if raw and spec.normalisation == "dtype" else spec.normalisation
-    return replace(ready, normalisation=done, limits=spec.limits, sampling_rate=spec.sampling_rate or rate)
+    return replace(ready, normalisation=done, limits=spec.limits, sampling_rate=spec.sampling_rate or rate, recipe=spec.recipe)
 
 
 def add_channels(name: str, stored: np.ndarray, spec: SignalSpec | None) -> tuple[Kind, np.ndarray]:

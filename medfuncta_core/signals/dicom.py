@@ -61,11 +61,11 @@ def read_dicom(source: Source, index: int, *, stack: bool | None = None) -> Read
     if stack:
         volume = np.moveaxis(pixels, (0, 1, 2), (2, 1, 0))
         steps = (*reversed(spacing or (1.0, 1.0)), depth or 1.0)
-        affine = np.diag([-steps[0], -steps[1], steps[2], 1.0])
+        warnings = ["The file does not say where its frames lie in the patient: left and right are unknown."]
         if depth is None:
-            notes.append("The file does not say how far apart its frames lie; 1 mm was assumed.")
-        notes.append(f"Stacked {frames} frames to a volume; its orientation was taken as head first, supine.")
-        shared |= {"spacing": steps, "spacing_unit": "mm", "affine": affine, "original_shape": pixels.shape}
+            warnings.append("The file does not say how far apart its frames lie; 1 mm was assumed.")
+        notes += [f"Stacked {frames} frames to a volume.", *warnings]
+        shared |= {"spacing": steps, "spacing_unit": "mm", "warnings": tuple(warnings), "original_shape": pixels.shape}
         return Reading(make_signal(volume[..., None], "volume", source.name, notes=tuple(notes), **shared), 1)
     values = pixels[..., None] if pixels.ndim == 2 else pixels
     signal = make_signal(values, "image", source.name, notes=tuple(notes), spacing=spacing, original_shape=pixels.shape, **shared)

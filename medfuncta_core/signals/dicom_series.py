@@ -1,140 +1,115 @@
-"""A series of DICOM slices, in a folder or archive, as one volume."""
+"""A series of DICOM slices, in a folder, an archive or one enhanced file, as one volume."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from medfuncta_core.errors import SignalError
-from medfuncta_core.signals.dicom import decode, display_window, frame_count, is_inverted, open_dataset, pixel_spacing, value_unit
-from medfuncta_core.signals.guarding import check_size, format_shape, guarded
-from medfuncta_core.signals.normalising import make_signal
-from medfuncta_core.signals.signal import Signal
+from medfuncta_core.signals.dicom import decode, display_window, is_inverted, open_dataset, value_unit
+from medfuncta_core.signals.dicom_places import Place, locate
+from medfuncta_core.signals.guarding import check_size, format_shape, guarded, one_line
+from medfuncta_core.signals.series_stacking import Stack, check_rescale, choose_series, stack_slices
 from medfuncta_core.signals.sources import Source
-
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
-_AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+from medfuncta_core.signals.volume_file import Slab, VolumeFile
 
 
-class _Slice(NamedTuple):
-    """Where a slice lies, without its pixels."""
-
-    source: Source
-    series: str
-    shape: tuple[int, int]
-    orientation: tuple[float, ...]
-    position: tuple[float, ...] | None
-    number: float
-    spacing: tuple[float, float] | None
-
-
-def read_series(name: str, files: Iterable[Source]) -> Signal:
-    """The largest series among the files as a volume, slices sorted along their common normal.
+def open_series(name: str, files: Iterable[Source]) -> VolumeFile:
+    """The largest series among the files as a volume, slices sorted along their common normal, pixels still in the files.
 
     Args:
-        name: The folder's or archive's name.
-        files: DICOM files; others are passed over.
+        name: The folder's, archive's or file's name.
+        files: DICOM files of one slice, or enhanced ones of many; others are passed over.
 
     Returns:
-        The volume `(column, row, slice, 1)` in rescaled units with its affine (RAS+ mm).
+        The volume `(column, row, slice, 1)` in rescaled units with its affine (RAS+ mm), if the files give positions. Slices
+        that are missing, or lie at uneven steps, are interpolated, and a warning says so.
 
     Raises:
         SignalError: if no two slices belong together, or their volume would be too large.
     """
-    found = [place for file in files if (place := _locate(file)) is not None]
+    found, damaged = _locate_all(files)
     if not found:
-        raise SignalError(f"{name}: holds no readable DICOM slices; choose the folder that directly holds a series' files")
-    groups = Counter((place.series, place.shape, place.orientation) for place in found)
-    chosen, _ = groups.most_common(1)[0]
-    notes: list[str] = []
-    if len(groups) > 1:
-        notes.append(f"Holds {len(groups)} series or slice shapes; the one with the most slices was taken.")
-    slices, offsets = _sort([place for place in found if (place.series, place.shape, place.orientation) == chosen], notes)
-    if len(slices) < 2:
-        raise SignalError(f"{name}: holds a single slice at distinct positions; give that file alone, or the whole series")
-    rows, columns = slices[0].shape
-    check_size(name, (columns, rows, len(slices)), 4)
+        reason = f" ({damaged[0]})" if damaged else ""
+        raise SignalError(f"{name}: holds no readable DICOM slices{reason}; choose the folder that directly holds a series")
+    warnings: list[str] = []
+    if damaged:
+        warnings.append(f"{len(damaged)} DICOM files could not be read and were left out ({damaged[0]}).")
+    return open_places(name, found, warnings)
+
+
+def open_places(name: str, found: list[Place], warnings: list[str]) -> VolumeFile:
+    """A volume of slices whose places are known.
+
+    Args:
+        name: For people.
+        found: At least one place.
+        warnings: What is doubtful so far; more is added.
+
+    Raises:
+        SignalError: as `open_series`.
+    """
+    stack = stack_slices(name, choose_series(name, found, warnings), warnings)
+    rows, columns = stack.slices[0].shape
+    shape = (columns, rows, len(stack.rows))
+    check_size(name, shape, 4)
+    units_known = check_rescale(stack.slices, warnings)
     with guarded(name, "a DICOM series"):
-        first = open_dataset(slices[0].source)
-        volume = np.empty((columns, rows, len(slices), 1), np.float32)
-        for k, place in enumerate(slices):
-            volume[:, :, k, 0] = decode(place.source.name, open_dataset(place.source), None).T
-        nominal, unit, inverted = display_window(first), value_unit(first), is_inverted(first)
-    affine = _make_affine(slices, offsets, notes)
-    spacing = tuple(float(step) for step in np.sqrt((affine[:3, :3] ** 2).sum(axis=0)))
-    notes.insert(0, f"Stacked {len(slices)} slices of {format_shape((rows, columns))} to a volume.")
-    return make_signal(
-        volume, "volume", name, nominal_range=nominal, full_depth=False, inverted=inverted, notes=tuple(notes), unit=unit,
-        affine=affine, spacing=spacing, spacing_unit="mm", original_shape=(columns, rows, len(slices)),
+        middle = stack.slices[len(stack.slices) // 2]
+        dataset = open_dataset(middle.source)
+        nominal, unit, inverted = display_window(dataset), value_unit(dataset) if units_known else "", is_inverted(dataset)
+        # Decoding one slice now names a missing decoder before anything else is done, and shows what the units are worth.
+        pixels = _decode_place(middle, dataset)
+    if unit == "HU" and pixels.min() >= 0 and middle.rescale is not None and middle.rescale[1] >= 0:
+        warnings.append(
+            "No value of its middle slice is below 0 HU, where air is -1000: the rescale intercept looks wrong, and so may be "
+            "every window in HU."
+        )
+    note = f"Stacked {len(stack.slices)} slices of {format_shape((rows, columns))} to a volume."
+    return VolumeFile(
+        name, shape, 1, lambda: _read_slabs(name, stack), affine=stack.affine, spacing=stack.spacing, unit=unit,
+        nominal_range=nominal, inverted=inverted, notes=(note, *warnings), warnings=tuple(warnings),
     )  # fmt: skip
 
 
-def _locate(source: Source) -> _Slice | None:
-    """A file's place in its series, or None when it is not a grey slice."""
-    if source.head(132)[128:] != b"DICM":
-        return None
-    try:
-        with guarded(source.name, "a DICOM file"):
-            dataset = open_dataset(source)
-            if frame_count(dataset) > 1 or int(dataset.get("SamplesPerPixel", 1)) != 1:
-                return None
-            return _place(source, dataset)
-    except SignalError:
-        return None
+def _locate_all(files: Iterable[Source]) -> tuple[list[Place], list[str]]:
+    """The places of all slices, and why files that should have some could not be read."""
+    found: list[Place] = []
+    damaged: list[str] = []
+    for file in files:
+        try:
+            found += locate(file)
+        except SignalError as error:
+            text = str(error)
+            damaged.append(one_line(error) if file.name in text else f"{file.name}: {one_line(error)}")
+    return found, damaged
 
 
-def _place(source: Source, dataset: Any) -> _Slice:
-    """The tags that decide where a slice belongs."""
-    orientation = tuple(round(float(part), 4) for part in dataset.get("ImageOrientationPatient") or ())
-    position = tuple(float(part) for part in dataset.get("ImagePositionPatient") or ())
-    usable = len(orientation) == 6 and len(position) == 3 and bool(np.isfinite([*orientation, *position]).all())
-    return _Slice(
-        source=source,
-        series=str(dataset.get("SeriesInstanceUID", "")),
-        shape=(int(dataset.Rows), int(dataset.Columns)),
-        orientation=orientation if usable and np.linalg.norm(np.cross(orientation[:3], orientation[3:])) > 0.5 else _AXIAL,
-        position=position if usable else None,
-        number=float(dataset.get("InstanceNumber") or 0),
-        spacing=pixel_spacing(dataset),
-    )
+def _read_slabs(name: str, stack: Stack) -> Iterator[Slab]:
+    """The volume's slices one by one `(column, row, 1, 1)`; neighbours are kept only as long as they are interpolated."""
+    held: dict[int, np.ndarray] = {}
+    opened: tuple[Source, Any] | None = None
+    for k, row in enumerate(stack.rows):
+        left, share = int(row), np.float32(row - int(row))
+        needed = (left, left + 1) if share > 0 else (left,)
+        for index in needed:
+            if index in held:
+                continue
+            place = stack.slices[index]
+            with guarded(name, "a DICOM series"):
+                if opened is None or opened[0] is not place.source:
+                    opened = place.source, open_dataset(place.source)
+                held[index] = _decode_place(place, opened[1]).T.astype(np.float32)
+        held = {index: held[index] for index in needed}
+        plane = held[left] if share == 0 else held[left] * (1 - share) + held[left + 1] * share
+        yield Slab(k, plane[:, :, None, None])
 
 
-def _sort(slices: list[_Slice], notes: list[str]) -> tuple[list[_Slice], np.ndarray]:
-    """Slices in order along their normal, one a position, and their distances along it in mm."""
-    if any(place.position is None for place in slices):
-        notes.append("Slices without positions were sorted by instance number, 1 mm apart.")
-        ordered = sorted(slices, key=lambda place: (place.number, place.source.name))
-        return [place._replace(position=None) for place in ordered], np.arange(len(ordered), dtype=float)
-    normal = np.cross(slices[0].orientation[:3], slices[0].orientation[3:])
-    along = {id(place): float(np.dot(normal, place.position or (0, 0, 0))) for place in slices}
-    ordered = sorted(slices, key=lambda place: (along[id(place)], place.number, place.source.name))
-    kept = [ordered[0]]
-    for place in ordered[1:]:
-        if along[id(place)] - along[id(kept[-1])] > 1e-3:
-            kept.append(place)
-    if len(kept) < len(ordered):
-        notes.append(f"Left out {len(ordered) - len(kept)} slices at positions already taken.")
-    return kept, np.array([along[id(place)] for place in kept])
-
-
-def _make_affine(slices: list[_Slice], offsets: np.ndarray, notes: list[str]) -> np.ndarray:
-    """Voxel (column, row, slice) to RAS+ millimetres `(4, 4)`, from DICOM's LPS+ positions (PS3.3 C.7.6.2.1.1)."""
-    steps = np.diff(offsets)
-    if steps.max() - steps.min() > 0.01 * np.median(steps) + 1e-3:
-        notes.append(
-            f"Slices lie {steps.min():.3g} to {steps.max():.3g} mm apart; even spacing was assumed, so look for missing slices."
-        )
-    first, last = slices[0], slices[-1]
-    row_step, column_step = first.spacing or (1.0, 1.0)
-    if first.spacing is None:
-        notes.append("The files do not give pixel spacing; 1 mm was assumed.")
-    across, down = np.array(first.orientation[:3]), np.array(first.orientation[3:])
-    start, stop = np.array(first.position or (0, 0, 0)), np.array(last.position or (0, 0, 0))
-    through = (stop - start) / (len(slices) - 1) if first.position is not None else np.cross(across, down)
-    affine = np.eye(4)
-    affine[:3, :3] = _LPS_TO_RAS @ np.stack([across * column_step, down * row_step, through], axis=1)
-    affine[:3, 3] = _LPS_TO_RAS @ start
-    return affine
+def _decode_place(place: Place, dataset: Any) -> np.ndarray:
+    """A slice's values in the unit of its rescale, `(row, column)`."""
+    pixels = decode(place.source.name, dataset, place.frame)
+    if place.frame is None or place.rescale is None or "RescaleSlope" in dataset:
+        return pixels
+    return pixels * place.rescale[0] + place.rescale[1]

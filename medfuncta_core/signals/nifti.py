@@ -6,15 +6,16 @@ import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedIOBase
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from medfuncta_core.errors import SignalError
 from medfuncta_core.signals.guarding import check_size, guarded
-from medfuncta_core.signals.normalising import make_signal
-from medfuncta_core.signals.readings import Reading, check_index
+from medfuncta_core.signals.nifti_orientation import read_orientation
+from medfuncta_core.signals.readings import check_index
 from medfuncta_core.signals.sources import Source
+from medfuncta_core.signals.volume_file import SLAB_VALUES, Slab, VolumeFile
 
 _HEADER_BYTES = 540
 _REMEDY = "check that the file is whole, or convert it again"
@@ -36,15 +37,15 @@ def open_nifti(source: Source) -> Iterator[BufferedIOBase]:
             yield stream
 
 
-def read_nifti(source: Source, index: int) -> Reading:
-    """A NIfTI volume in the file's own axis order.
+def open_nifti_volume(source: Source, index: int = 0) -> VolumeFile:
+    """A NIfTI volume in the file's own axis order, its voxels still in the file.
 
     Args:
         source: The file, compressed or not.
         index: Which frame of a 4D file.
 
     Returns:
-        The volume `(x, y, z, c)`, scl_slope and scl_inter applied, with its affine (RAS+ mm); an image for a single slice.
+        The volume `(x, y, z, c)`, scl_slope and scl_inter applied, with the affine that the file states (RAS+ mm), if it does.
 
     Raises:
         SignalError: if it is damaged, too large, complex or has more axes than frames of volumes.
@@ -59,27 +60,23 @@ def read_nifti(source: Source, index: int) -> Reading:
             raise SignalError(f"{source.name}: holds complex numbers; save the magnitude instead")
         frames = int(np.prod(shape[3:], dtype=np.int64))
         check_index(source.name, index, frames, "frame")
-        volume_shape = (*shape[:3], *[1] * (3 - len(shape)))
-        raw = _read_frame(source.name, stream, header, volume_shape, dtype, index)
+        if int(header.get_data_offset()) < header.template_dtype.itemsize:
+            raise SignalError(f"{source.name}: its data is said to begin inside its header; {_REMEDY}")
         slope, intercept = header.get_slope_inter()
-        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+        affine, spacing, warnings = read_orientation(header)
     notes = [f"Frame {index + 1} of {frames}."] if frames > 1 else []
-    nominal = (0.0, 255.0) if dtype.fields is not None else None
-    # Without scaling a byte stays a byte, so that its range is still known further on.
-    if slope is not None and (slope, intercept) != (1.0, 0.0):
-        raw = raw.astype(np.float64 if dtype.itemsize > 2 else np.float32)
-        raw *= slope
-        raw += intercept or 0.0
+    if frames > 1:
+        warnings = (f"A 4D file: number {index + 1} of its {frames} volumes was read; index chooses another.", *warnings)
+    scaling = None if slope is None or (slope, intercept) == (1.0, 0.0) else (float(slope), float(intercept or 0.0))
+    if scaling is not None:
         notes.append(f"Scaled by the file's slope {slope:g} and intercept {intercept:g}.")
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        affine = np.eye(4)
-        notes.append("Its affine is unusable; voxels of 1 mm in RAS order were assumed.")
-    spacing = tuple(float(step) for step in np.sqrt((affine[:3, :3] ** 2).sum(axis=0)))
-    signal = make_signal(
-        raw, "volume", source.name, nominal_range=nominal, full_depth=False, notes=tuple(notes),
-        spacing=spacing, spacing_unit="mm", affine=affine, original_shape=shape,
+    x, y, z = (*shape[:3], *[1] * (3 - len(shape)))
+    frame = _Frame(header, (x, y, z), dtype, index, scaling)
+    return VolumeFile(
+        source.name, (x, y, z), 3 if dtype.fields is not None else 1, lambda: _read_slabs(source, frame), affine=affine,
+        spacing=spacing, nominal_range=(0.0, 255.0) if dtype.fields is not None else None, notes=(*notes, *warnings),
+        warnings=warnings, total=frames,
     )  # fmt: skip
-    return Reading(signal, frames)
 
 
 def _read_header(name: str, stream: BufferedIOBase) -> Any:
@@ -99,22 +96,46 @@ def _read_header(name: str, stream: BufferedIOBase) -> Any:
     return header
 
 
-def _read_frame(
-    name: str, stream: BufferedIOBase, header: Any, shape: tuple[int, ...], dtype: np.dtype, index: int
-) -> np.ndarray:
-    """One frame `(x, y, z, c)` in its stored type, reading no more of the file than that needs."""
-    count = int(np.prod(shape, dtype=np.int64))
-    start = int(header.get_data_offset()) + index * count * dtype.itemsize
-    if start < _HEADER_BYTES and int(header.get_data_offset()) < header.template_dtype.itemsize:
-        raise SignalError(f"{name}: its data is said to begin inside its header; {_REMEDY}")
-    stream.seek(start)
-    content = stream.read(count * dtype.itemsize)
-    if len(content) < count * dtype.itemsize:
-        raise SignalError(
-            f"{name}: is truncated: {count * dtype.itemsize} bytes announced, {len(content)} there; copy or download it again"
-        )
-    flat = np.frombuffer(content, dtype)
-    if dtype.fields is not None:
-        colours = [flat[band].reshape(shape, order="F") for band in ("R", "G", "B")]
-        return np.stack(colours, axis=-1)
-    return flat.reshape(shape, order="F")[..., None]
+class _Frame(NamedTuple):
+    """Where one frame's voxels lie, and what becomes of them: `scaling` is slope and intercept, or None."""
+
+    header: Any
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    number: int
+    scaling: tuple[float, float] | None
+
+
+def _read_slabs(source: Source, frame: _Frame) -> Iterator[Slab]:
+    """The frame's slices in order, `(x, y, k, c)` in file units, unscaled ones in their stored type."""
+    x, y, z = frame.shape
+    plane, whole = x * y * frame.dtype.itemsize, x * y * z * frame.dtype.itemsize
+    slices = max(1, SLAB_VALUES // (x * y))
+    with open_nifti(source) as stream:
+        with guarded(source.name, "a NIfTI volume", _REMEDY):
+            stream.seek(int(frame.header.get_data_offset()) + frame.number * whole)
+        for start in range(0, z, slices):
+            count = min(slices, z - start)
+            with guarded(source.name, "a NIfTI volume", _REMEDY):
+                content = stream.read(count * plane)
+            if len(content) < count * plane:
+                held = start * plane + len(content)
+                raise SignalError(
+                    f"{source.name}: is truncated: {whole} bytes announced, {held} there; copy or download it again"
+                )
+            yield Slab(start, _decode_slab(frame, np.frombuffer(content, frame.dtype), count))
+
+
+def _decode_slab(frame: _Frame, flat: np.ndarray, count: int) -> np.ndarray:
+    """Stored numbers as values `(x, y, count, c)`; without scaling a byte stays a byte, so that its range is still known."""
+    shape = (*frame.shape[:2], count)
+    if frame.dtype.fields is not None:
+        raw = np.stack([flat[band].reshape(shape, order="F") for band in ("R", "G", "B")], axis=-1)
+    else:
+        raw = flat.reshape(shape, order="F")[..., None]
+    if frame.scaling is None:
+        return raw
+    scaled = raw.astype(np.float64 if frame.dtype.itemsize > 2 else np.float32)
+    scaled *= frame.scaling[0]
+    scaled += frame.scaling[1]
+    return scaled

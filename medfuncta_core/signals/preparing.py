@@ -11,8 +11,10 @@ from medfuncta_core.errors import SignalError
 from medfuncta_core.signals.ecg import cut_beat, find_beats, resample
 from medfuncta_core.signals.guarding import format_shape
 from medfuncta_core.signals.normalising import normalise
-from medfuncta_core.signals.resizing import crop_to_aspect, pad_end, reorient_to_ras, resize_image, resize_linear
+from medfuncta_core.signals.resizing import crop_to_aspect, pad_end, resize_image, resize_linear
 from medfuncta_core.signals.signal import Signal
+from medfuncta_core.signals.turning import reorient
+from medfuncta_core.signals.volume_file import volume_of_signal
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """ITU-R BT.601 weights of red, green and blue, as Pillow's conversion to grey has them."""
@@ -60,15 +62,19 @@ def _prepare(signal: Signal, spec: SignalSpec, index: int) -> Signal:
     if spec.kind == "ecg":
         return _prepare_ecg(signal, spec, index)
     signal = _match_channels(signal, spec.channels)
+    if spec.recipe is not None and not signal.normalised:
+        from medfuncta_core.signals.streaming import prepare_volume
+
+        return prepare_volume(volume_of_signal(signal), spec)
     if spec.kind == "image":
         return resize_image(crop_to_aspect(normalise(signal, spec), spec.shape), spec.shape)
-    return resize_linear(normalise(reorient_to_ras(signal), spec), spec.shape)
+    return resize_linear(normalise(reorient(signal), spec), spec.shape)
 
 
 def count_parts(signal: Signal, spec: SignalSpec) -> int:
     """How many heartbeats of a record or slices of a volume `index` of `prepare_signal` chooses among; at least 1."""
     if signal.kind == "volume" and spec.kind == "image":
-        return signal.shape[_slice_axis(signal)] if signal.affine is None else reorient_to_ras(signal).shape[2]
+        return signal.shape[_slice_axis(signal)] if signal.affine is None else reorient(signal).shape[2]
     if signal.kind == spec.kind == "ecg" and _is_record(signal, spec):
         return max(1, len(find_beats(signal, _rate(signal, spec))[1]))
     return 1
@@ -147,7 +153,7 @@ def _slice_axis(signal: Signal) -> int:
 
 def _take_slice(signal: Signal, index: int) -> Signal:
     """An axial slice as radiologists look at it: front on top, the patient's right on the left."""
-    turned = reorient_to_ras(signal)
+    turned = reorient(signal)
     axis = _slice_axis(turned)
     count = turned.shape[axis]
     if not 0 <= index < count:

@@ -12,6 +12,8 @@ from medfuncta_core.signals.preparing import count_parts, prepare_signal
 from medfuncta_core.signals.readings import Reading
 from medfuncta_core.signals.signal import Signal
 from medfuncta_core.signals.sources import Source, make_source
+from medfuncta_core.signals.streaming import LARGE_VOXELS, prepare_volume
+from medfuncta_core.signals.volume_file import VolumeFile
 
 _PICTURES = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"BM", b"RIFF", b"\0\0\0\x0cjP",
@@ -106,9 +108,9 @@ def _read_file(source: Source, index: int, spec: SignalSpec | None) -> Reading:
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _read_zip(source, index, spec)
     if _is_nifti(source, head):
-        from medfuncta_core.signals.nifti import read_nifti
+        from medfuncta_core.signals.nifti import open_nifti_volume
 
-        return read_nifti(source, index)
+        return _read_volume(open_nifti_volume(source, index), spec)
     if suffix in _RECORD_NAMES:
         from medfuncta_core.signals.wfdb_records import read_record
 
@@ -150,11 +152,23 @@ def _is_nifti(source: Source, head: bytes) -> bool:
 
 
 def _read_dicom(source: Source, index: int, spec: SignalSpec | None) -> Reading:
-    """A DICOM file, its frames stacked if the checkpoint is for volumes."""
+    """A DICOM file, its frames stacked if the checkpoint is for volumes, or if they say where they lie."""
     from medfuncta_core.signals.dicom import read_dicom
+    from medfuncta_core.signals.dicom_places import locate
+    from medfuncta_core.signals.dicom_series import open_places
 
+    places = locate(source)
+    if len(places) > 1:
+        return _read_volume(open_places(source.name, places, []), spec)
     stack = None if spec is None else spec.kind == "volume"
     return read_dicom(source, index, stack=stack)
+
+
+def _read_volume(volume: VolumeFile, spec: SignalSpec | None) -> Reading:
+    """A volume as the file has it; one too large to copy around is brought to the checkpoint's grid while it is read."""
+    if spec is not None and spec.kind == "volume" and volume.voxels > LARGE_VOXELS:
+        return Reading(prepare_volume(volume, spec), volume.total)
+    return Reading(volume.read(), volume.total)
 
 
 def _read_zip(source: Source, index: int, spec: SignalSpec | None) -> Reading:
@@ -190,9 +204,9 @@ def _read_together(name: str, files: list[Source], index: int, spec: SignalSpec 
     slices = [file for file in files if file.head(132)[128:] == b"DICM" and file.name.upper() != "DICOMDIR"]
     headers = [file for file in files if file.suffix == ".hea"]
     if len(slices) > 1:
-        from medfuncta_core.signals.dicom_series import read_series
+        from medfuncta_core.signals.dicom_series import open_series
 
-        return Reading(read_series(name, slices), 1)
+        return _read_volume(open_series(name, slices), spec)
     if headers:
         from medfuncta_core.signals.wfdb_records import read_record, read_record_archive
 

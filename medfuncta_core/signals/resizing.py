@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from einops import reduce
 from jaxtyping import Float32
 
 from medfuncta_core.signals.guarding import format_shape
@@ -56,8 +57,7 @@ def resize_linear(signal: Signal, shape: tuple[int, ...]) -> Signal:
         return signal
     from scipy import ndimage
 
-    factors = [old / new for old, new in zip(signal.shape, shape, strict=True)]
-    sigmas = [(factor - 1) / 2 if factor > 2 else 0.0 for factor in factors]
+    sigmas = [_antialiasing(old, new) for old, new in zip(signal.shape, shape, strict=True)]
     values = np.empty((*shape, signal.channels), np.float32)
     for channel in range(signal.channels):
         plane = signal.values[..., channel]
@@ -114,26 +114,74 @@ def scale_affine(affine: np.ndarray, old: tuple[int, ...], new: tuple[int, ...])
     return affine @ np.diag([*factors, 1.0])
 
 
-def reorient_to_ras(signal: Signal) -> Signal:
-    """A volume with its axes permuted and flipped so that they run most nearly to the right, front and top (RAS+)."""
-    if signal.affine is None:
+def pad_to(signal: Signal, canvas: tuple[int, ...]) -> Signal:
+    """A volume with zeros around it, half of them rounded down before it, up to a canvas that is at least as large."""
+    before = tuple((wide - have) // 2 for wide, have in zip(canvas, signal.shape, strict=True))
+    if signal.shape == canvas:
         return signal
-    from nibabel import orientations
+    values = np.zeros((*canvas, signal.channels), np.float32)
+    values[tuple(slice(first, first + have) for first, have in zip(before, signal.shape, strict=True))] = signal.values
+    text = f"Padded from {format_shape(signal.shape)} to {format_shape(canvas)} with zeros around it."
+    affine = None if signal.affine is None else map_affine(signal.affine, (1.0, 1.0, 1.0), tuple(-first for first in before))
+    return replace(signal, values=values, affine=affine, notes=(*signal.notes, text))
 
-    current = orientations.io_orientation(signal.affine)
-    if np.isnan(current).any() or (current == [[0, 1], [1, 1], [2, 1]]).all():
+
+def average_blocks(signal: Signal, shape: tuple[int, ...]) -> Signal:
+    """A volume reduced to the means of whole blocks, as average pooling does it; its voxels grow by the same factor."""
+    if signal.shape == shape:
         return signal
-    values = np.ascontiguousarray(orientations.apply_orientation(signal.values, current))
-    affine = signal.affine @ orientations.inv_ornt_aff(current, signal.shape)
-    order = np.argsort(current[:, 0]).astype(int)
-    codes = "".join(str(code) for code in orientations.ornt2axcodes(current))
-    return replace(
-        signal,
-        values=values,
-        affine=affine,
-        spacing=None if signal.spacing is None else tuple(signal.spacing[axis] for axis in order),
-        notes=(*signal.notes, f"Turned from {codes} to RAS axes, as the training data is."),
-    )
+    factors = tuple(have // kept for have, kept in zip(signal.shape, shape, strict=True))
+    x, y, z = factors
+    values = reduce(signal.values, "(i x) (j y) (k z) c -> i j k c", "mean", x=x, y=y, z=z)
+    text = f"Averaged blocks of {format_shape(factors)} voxels: {format_shape(signal.shape)} became {format_shape(shape)}."
+    affine = signal.affine
+    if affine is not None:
+        affine = map_affine(affine, tuple(map(float, factors)), tuple((factor - 1) / 2 for factor in factors))
+    spacing = None if signal.spacing is None else tuple(s * f for s, f in zip(signal.spacing, factors, strict=True))
+    return replace(signal, values=np.clip(values, 0, 1), affine=affine, spacing=spacing, notes=(*signal.notes, text))
+
+
+def map_affine(affine: np.ndarray, scales: tuple[float, ...], offsets: tuple[float, ...]) -> np.ndarray:
+    """The affine of a grid whose index i lies at index `scale * i + offset` of the grid that `affine` belongs to."""
+    steps = np.diag([*scales, 1.0])
+    steps[:3, 3] = offsets
+    return affine @ steps
+
+
+def linear_weights(count: int, points: int) -> Float32[np.ndarray, "points count"]:
+    """What `resize_linear` does along one axis, as a matrix, so that a volume can be resized as it is read.
+
+    Args:
+        count: Points along the axis.
+        points: Points wanted.
+    """
+    identity = np.eye(count, dtype=np.float32)
+    sigma = _antialiasing(count, points)
+    if sigma:
+        from scipy import ndimage
+
+        identity = ndimage.gaussian_filter1d(identity, sigma, axis=0, mode="nearest")
+    return _interpolate(identity, (points, count))
+
+
+def cubic_weights(count: int, points: int) -> Float32[np.ndarray, "points count"]:
+    """A cubic spline through all points along one axis, as a matrix; corner points stay where they are, nothing is smoothed.
+
+    Args:
+        count: Points along the axis.
+        points: Points wanted.
+    """
+    from scipy import ndimage
+
+    if count == points:
+        return np.eye(count, dtype=np.float32)
+    return np.asarray(ndimage.zoom(np.eye(count), (points / count, 1), order=3, mode="nearest"), dtype=np.float32)
+
+
+def _antialiasing(count: int, points: int) -> float:
+    """Sigma in points of the Gaussian that goes before linear interpolation; none up to a factor of two."""
+    factor = count / points
+    return (factor - 1) / 2 if factor > 2 else 0.0
 
 
 def _interpolate(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

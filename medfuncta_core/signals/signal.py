@@ -31,6 +31,7 @@ class Signal:
             "dtype" normalisation maps to 0 and 1; None when the file does not say.
         events: Annotated heartbeats of an ECG record, (sample, MIT-BIH symbol) in order.
         prepared_for: What `prepare_signal` brought it to, so that preparing it again changes nothing; None before.
+        warnings: Those of the notes that say what is doubtful about the file: a missing slice, a tilted gantry.
         normalised: It is a row of a data set, whose values are what training sees: preparing changes its grid only.
 
     `value_range` and `nominal_range` may fall instead of rise: MONOCHROME1 pictures show their highest value as black.
@@ -55,6 +56,7 @@ class Signal:
     events: tuple[tuple[int, str], ...] = ()
     prepared_for: SignalSpec | None = None
     normalised: bool = False
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         axes = AXES_OF_KIND[self.kind]
