@@ -67,6 +67,7 @@ def test_prepare_volume_equals_preparing_in_memory(shape, affine, normalisation)
     streamed, whole = prepare_volume(volume, spec), prepare_signal(volume.read(), spec)
     np.testing.assert_allclose(streamed.values, whole.values, atol=2e-6)
     assert streamed.affine is not None
+    assert whole.affine is not None
     np.testing.assert_allclose(streamed.affine, whole.affine, atol=1e-4)
     np.testing.assert_allclose(streamed.spacing, whole.spacing, rtol=1e-5)  # type: ignore[arg-type]
     np.testing.assert_allclose(streamed.value_range, whole.value_range, rtol=1e-3)
@@ -109,12 +110,12 @@ def test_recipe_is_the_published_preparation_of_brats() -> None:
 
 def test_recipe_is_the_published_preparation_of_lidc() -> None:
     # Cubic to 1 mm, centre crop, floor at -1000, upper quantile of the crop, means of blocks.
-    values = ndimage.gaussian_filter(noise(13, 14, 11) * 40, 1) * 3 - 900
+    values = np.asarray(ndimage.gaussian_filter(noise(13, 14, 11) * 40, 1)) * 3 - 900
     recipe = VolumeRecipe(
         orientation="RAS", spacing_mm=(1, 1, 1), interpolation="cubic", canvas=(16, 16, 16), floor=-1000, reduction="average"
     )
     spec = SignalSpec(kind="volume", shape=(4, 4, 4), normalisation="quantile", limits=(0, 0.999), recipe=recipe)
-    zoomed = ndimage.zoom(values, (1.5, 1.25, 2), order=3, mode="nearest")
+    zoomed = np.asarray(ndimage.zoom(values, (1.5, 1.25, 2), order=3, mode="nearest"))
     starts = [(length - 16) // 2 for length in zoomed.shape]
     cropped = zoomed[tuple(slice(start, start + 16) for start in starts)]
     cropped = np.clip(np.maximum(cropped, -1000), None, np.quantile(np.maximum(cropped, -1000), 0.999))

@@ -72,7 +72,9 @@ def _check_length(source: Source, dataset: Any, frames: int) -> None:
     bits = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("BitsAllocated", 16)) * frames
     pixels = dataset.get("PixelData")
     if pixels is not None and not dataset["PixelData"].is_undefined_length and len(pixels) < bits // 8:
-        raise SignalError(f"{source.name}: is truncated: {bits // 8} bytes announced, {len(pixels)} there; copy it again")
+        raise SignalError(
+            f"{source.name}: is a truncated DICOM file: {bits // 8} bytes announced, {len(pixels)} there; copy it again"
+        )
 
 
 def _frame_places(source: Source, dataset: Any, frames: int) -> list[Place]:
