@@ -24,12 +24,12 @@ from medfuncta_core import metrics
 from medfuncta_core.checkpoint import load_checkpoint, load_gallery, make_card, save_checkpoint
 from medfuncta_core.checkpoint.cards import SHIPPED
 from medfuncta_core.cli import app
-from medfuncta_core.cli.settings import apply_settings
 from medfuncta_core.config import PRESETS, CheckpointConfig, DataSetInfo, FieldConfig, MetaConfig, SignalSpec
 from medfuncta_core.errors import ConfigError
 from medfuncta_core.fields import ModulatedSIREN
 from medfuncta_core.fitting import Fitter
 from medfuncta_core.mednf.choosing import choose_batch_size, choose_rows
+from medfuncta_core.runs.settings import apply_settings
 
 KEYS = {"mse", "psnr", "ssim", "lpips", "n", "fit_steps", "seconds", "device", "checkpoint", "data", "split"}
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from medfuncta_core.learning.schedule import batch_rows, context_indices, learni
 from medfuncta_core.learning.state import STATE_FILE, load_state
 from medfuncta_core.runs import RunConfig, RunFolder, train_run
 from medfuncta_core.runs import folder as folder_module
+from medfuncta_core.runs import reporting as reporting_module
+from medfuncta_core.runs import training as training_module
 from medfuncta_core.signals import load_data_set
 
 FIELD = FieldConfig(coord_dim=1, depth=4, width=12, latent_dim=6, omega_first=5, omega_last=15, residual=True)
@@ -188,7 +191,7 @@ class Killed(BaseException):
 def die_at_the_nth_write(monkeypatch: pytest.MonkeyPatch, n: int) -> list[str]:
     """From the n-th on, no file is replaced and no line appended: as if the process had been killed. Returns what was written."""
     written: list[str] = []
-    replace_file, append_line = Path.replace, folder_module._append
+    replace_file, append_line = Path.replace, folder_module.append_line
 
     def count(name: str) -> None:
         if len(written) + 1 >= n:
@@ -204,14 +207,17 @@ def die_at_the_nth_write(monkeypatch: pytest.MonkeyPatch, n: int) -> list[str]:
         append_line(file, line)
 
     monkeypatch.setattr(Path, "replace", replace)
-    monkeypatch.setattr(folder_module, "_append", append)
+    monkeypatch.setattr(folder_module, "append_line", append)
     return written
 
 
 def contents(folder: RunFolder) -> dict[str, object]:
     """What a run leaves, without times: events by kind and step (the later line counts), exports, status."""
     lines = [json.loads(line, parse_constant=pytest.fail) for line in folder.metrics.read_text().splitlines()]
-    events = {(line["event"], line["step"]): {k: line[k] for k in line if k not in ("time", "seconds")} for line in lines}
+    events = {
+        (line["event"], line["step"]): {k: line[k] for k in line if k not in ("time", "seconds", "memory_bytes")}
+        for line in lines
+    }
     status = json.loads((folder.path / "status.json").read_text())
     exports = {name: folder.checkpoint / name for name in ("last", "best")}
     weights = {name: load_file(path / "model.safetensors") for name, path in exports.items()}
@@ -220,6 +226,7 @@ def contents(folder: RunFolder) -> dict[str, object]:
         "status": {key: status[key] for key in ("state", "step", "steps", "psnr", "ssim")},
         "weights": {name: {key: value.numpy().tobytes() for key, value in part.items()} for name, part in weights.items()},
         "configs": {name: (path / "config.json").read_text() for name, path in exports.items()},
+        "samples": {file.name: file.read_bytes() for file in (folder.path / "samples").iterdir()},
     }
 
 
@@ -231,13 +238,13 @@ def run_all(folder: RunFolder, run: TrainingRun, *, resume: bool = False) -> Non
 def test_run_killed_before_any_write_and_resumed_leaves_what_the_run_never_killed_leaves(
     beats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder_module, "STATUS_SECONDS", math.inf)  # the same writes every time
+    monkeypatch.setattr(reporting_module, "STATUS_SECONDS", math.inf)  # the same writes every time
     run = make_run(beats, steps=4, validate_every=2)
     with monkeypatch.context() as patched:
         written = die_at_the_nth_write(patched, 10**9)
         run_all(RunFolder(tmp_path / "whole"), run)
     expected = contents(RunFolder(tmp_path / "whole"))
-    assert written[:4] == ["config.json", "log.txt", STATE_FILE, "metrics.jsonl"]
+    assert written[:6] == ["config.json", "status.json", "log.txt", "00000000.safetensors", STATE_FILE, "metrics.jsonl"]
     assert written.count("model.safetensors") >= 3
     for n in range(1, len(written) + 1):
         folder = RunFolder(tmp_path / str(n))
@@ -307,15 +314,27 @@ def test_resume_that_cannot_begin_leaves_the_run_as_it_was(beats: Path, tmp_path
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "log.txt"])
-def test_full_disk_fails_the_run_in_one_line_that_names_the_file(beats: Path, tmp_path: Path, name: str) -> None:
-    run, folder = make_run(beats), RunFolder(tmp_path / "run")
+def test_full_disk_pauses_the_run_until_there_is_room(
+    beats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(training_module, "RETRY_SECONDS", 0.0)
+    run, folder, states = make_run(beats), RunFolder(tmp_path / "run"), []
     folder.path.mkdir()
     (folder.path / name).symlink_to("/dev/full")
-    with pytest.raises(TrainingError, match=rf"{name}: cannot be written \(No space") as caught:
-        run_all(folder, run)
-    assert "\n" not in str(caught.value)
-    status = json.loads((folder.path / "status.json").read_text())
-    assert (status["state"], status["error"]) == ("failed", str(caught.value))
+
+    def free_some_space() -> bool:
+        status = json.loads(folder.status.read_text())
+        states.append(status["state"])
+        if status["state"] == "paused":
+            assert re.search(rf"the disk is full; free some space .*{name}: cannot be written \(No space", status["reason"])
+            (folder.path / name).unlink(missing_ok=True)
+        return False
+
+    for _ in train_run(folder, run_config(run), run.train, run.val, device="cpu", stop=free_some_space):
+        pass
+    assert "paused" in states
+    run_all(RunFolder(tmp_path / "whole"), run)
+    assert contents(folder) == contents(RunFolder(tmp_path / "whole"))
 
 
 @pytest.mark.parametrize(
@@ -326,12 +345,12 @@ def test_run_that_fails_says_so_and_can_go_on(
 ) -> None:
     run, folder = make_run(beats), RunFolder(tmp_path / "run")
     with monkeypatch.context() as patched:
-        patched.setattr(folder_module, "save_checkpoint", Mock(side_effect=error))
+        patched.setattr(training_module, "save_checkpoint", Mock(side_effect=error))
         with pytest.raises(type(error)) as caught:
             run_all(folder, run)
     assert caught.value is error
     status = json.loads((folder.path / "status.json").read_text())
-    assert (status["state"], status["step"], status["error"]) == ("failed", 6, text)
+    assert (status["state"], status["step"], status["reason"]) == ("failed", 6, text)
     for _ in train_run(folder, run_config(run), run.train, run.val, resume=True, device="cpu"):
         break
     assert json.loads((folder.path / "status.json").read_text())["state"] == "interrupted"
@@ -344,7 +363,7 @@ def test_run_that_fails_keeps_the_first_error_when_its_status_cannot_be_written(
     events = train_run(RunFolder(tmp_path / "run"), run_config(run), run.train, run.val, device="cpu")
     next(events)
     monkeypatch.setattr(RunFolder, "append", Mock(side_effect=error))
-    monkeypatch.setattr(RunFolder, "write_status", Mock(side_effect=CheckpointError("second")))
+    monkeypatch.setattr(reporting_module, "write_status", Mock(side_effect=CheckpointError("second")))
     with pytest.raises(ValueError, match="first") as caught:
         next(events)
     assert caught.value is error
@@ -390,7 +409,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from tests.test_training import make_run, run_config
-from medfuncta_core.runs import RunFolder, folder, train_run
+from medfuncta_core.runs import RunFolder, train_run, training
 run = make_run(Path(sys.argv[1]))
 
 def wait_for_the_end():
@@ -398,8 +417,8 @@ def wait_for_the_end():
     signal.pause()
 
 if sys.argv[3] == "export":  # the state of step 12 is saved, its exports are not
-    save = folder.save_checkpoint
-    folder.save_checkpoint = lambda *args: save(*args) if args[2].step < 12 else wait_for_the_end()
+    save = training.save_checkpoint
+    training.save_checkpoint = lambda *args: save(*args) if args[2].step < 12 else wait_for_the_end()
 for event in train_run(RunFolder(Path(sys.argv[2])), run_config(run), run.train, run.val, device="cpu"):
     if sys.argv[3] == "step" and event.step == 15:
         wait_for_the_end()

@@ -3,6 +3,7 @@
 import medfuncta_core.cli.fitting
 import medfuncta_core.cli.importing
 import medfuncta_core.cli.promoting
+import medfuncta_core.cli.runs
 import medfuncta_core.cli.sets
 import medfuncta_core.cli.training  # noqa: F401  (each module adds its commands to the app)
 from medfuncta_core.cli.app import app

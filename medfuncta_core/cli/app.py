@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from medfuncta_core.errors import MedFunctaError
 
 
-class _OneLineErrors(TyperGroup):
+class OneLineErrors(TyperGroup):
     """Turns the library's own errors into one line on stderr and exit code 1, for the module and the console script alike."""
 
     def invoke(self, ctx: Any) -> Any:  # Any: some versions of Typer bring their own click
@@ -27,7 +27,7 @@ class _OneLineErrors(TyperGroup):
 
 
 app = typer.Typer(
-    cls=_OneLineErrors,
+    cls=OneLineErrors,
     help="Medical images, ECGs and volumes as latents of a shared neural field.",
     no_args_is_help=True,
     add_completion=False,

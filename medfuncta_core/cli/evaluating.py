@@ -12,7 +12,7 @@ from medfuncta_core import metrics
 from medfuncta_core.config import Metrics
 from medfuncta_core.errors import CheckpointError
 from medfuncta_core.fitting import Fitter
-from medfuncta_core.learning.training import MAX_PSNR
+from medfuncta_core.learning.validating import MAX_PSNR
 from medfuncta_core.mednf.choosing import choose_batch_size
 from medfuncta_core.signals import DataSet
 

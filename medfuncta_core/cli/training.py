@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from medfuncta_core.cli.app import Device, DeviceOption, JsonOption, app, emit, format_metric, parse_shape
-from medfuncta_core.errors import ConfigError
+from medfuncta_core.runs import RunFolder
 
 if TYPE_CHECKING:
-    from medfuncta_core.config import Preset
-    from medfuncta_core.runs import RunConfig
-    from medfuncta_core.signals import DataSet
+    from medfuncta_core.learning import TrainEvent
+    from medfuncta_core.runs import RunRequest
 
 
 @app.command()
@@ -51,129 +54,136 @@ def train(
     name: Annotated[str | None, typer.Option("--name", help="Name of the checkpoint; the run folder's if left out.")] = None,
     licence: Annotated[str | None, typer.Option("--licence", help="Licence of the weights; the data's if left out.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped, exactly where it was.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard event files into the run folder as well.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Meta-learn the shared parameters of a field; stop with Ctrl-C, continue with --resume."""
+    """Meta-learn the shared parameters of a field; stop with Ctrl-C, continue with --resume.
+
+    Started by torchrun, its processes share each batch.
+    """
     changes = [*(settings or []), *(more_settings or [])] + ([] if steps is None else [f"meta.steps={steps}"])
     points = None if shape is None else parse_shape(shape)
     if not resume and (preset is None or data is None):
         raise typer.BadParameter("a new run needs --preset and --data (or --resume to continue an old one)")
-    chosen = None if preset is None else _choose(preset, changes)
-    if chosen is None and (changes or points):
+    if preset is None and (changes or points):
         raise typer.BadParameter(
             "a run is resumed with its own settings; leave --set, --steps and --shape out, or repeat --preset"
         )
-    from medfuncta_core.config import DataSetInfo
-    from medfuncta_core.runs import RunConfig, RunFolder
+    request = None if preset is None else _request(preset, data or "", changes, points)
+    if request is not None:
+        more = {"name": name or "", "licence": licence, "device": str(device), "tensorboard": tensorboard}
+        request = request.model_copy(update=more)
+    emit(*_train(RunFolder(out), request, data, str(device), resume, as_json))
 
-    folder = RunFolder(out)
-    kept = folder.read_config() if resume else None
-    source = data or (kept.source if kept else "")
-    train_set, val_set = _open_splits(source, chosen, points, kept)
-    if kept is not None:
-        config = kept if chosen is None else _require_same(kept, _adapt(chosen, train_set), out)
+
+def _request(preset: str, data: str, changes: list[str], shape: tuple[int, ...] | None) -> RunRequest:
+    from medfuncta_core.config import PRESETS
+    from medfuncta_core.runs import RunRequest
+
+    if preset not in PRESETS:
+        raise typer.BadParameter(f"no preset {preset!r}; choose {', '.join(PRESETS)}", param_hint="--preset")
+    request = RunRequest(preset=preset, data=data, settings=tuple(changes), shape=shape)
+    request.resolve()  # says what is wrong with the settings before torch is imported
+    return request
+
+
+def _train(
+    folder: RunFolder, request: RunRequest | None, data: str | None, device: str, resume: bool, as_json: bool
+) -> tuple[dict[str, Any], bool, list[str]]:
+    """Train to the end, or until a signal or `runs stop` ends it; the report has the best validation of the whole run."""
+    from medfuncta_core.runs.request import take_run
+
+    resume = resume or _is_restart(folder)
+    if resume and os.environ.get("RANK", "0") == "0":
+        take_run(folder, request)
+
+    from medfuncta_core.learning import join_ranks, leave_ranks
+    from medfuncta_core.runs.starting import continue_run, start_run
+
+    stop, ranks = _StopSignals(), join_ranks(device)
+    if resume:
+        events = continue_run(folder, data=data, device=device, stop=stop, ranks=ranks)
     else:
-        assert chosen is not None  # a new run without --preset was refused above
-        adapted = _adapt(chosen, train_set)
-        info = DataSetInfo.parse(train_set.info().model_dump() | {"source": source}, source)
-        config = RunConfig(
-            name=name or out.resolve().name,
-            preset=preset or "",
-            source=source,
-            field=adapted.field,
-            meta=adapted.meta,
-            fit=adapted.fit,
-            signal=train_set.spec(),
-            data=info,
-            licence=licence if licence is not None else info.licence,
-        )
-    try:
-        report = _run(folder.path, config, train_set, val_set, resume, str(device))
-    except KeyboardInterrupt:
-        typer.echo(
-            f"stopped; continue from the last validation with: python -m medfuncta_core train --resume --out {out}", err=True
-        )
-        raise typer.Exit(130) from None
-    emit(
-        report,
-        as_json,
-        [f"{out}: step {report['step']}, best validation PSNR {format_metric(report['psnr'], ' dB')}: {report['checkpoint']}"],
-    )
+        assert request is not None  # a new run without --preset was refused before
+        events = start_run(folder, request, stop=stop, ranks=ranks)
+    with stop:
+        _show(folder, events, quiet=not ranks.leads)
+    leave_ranks()
+    if not ranks.leads:
+        raise typer.Exit
+    report = _report(folder)
+    if report["state"] == "stopped":
+        again = f"continue with: python -m medfuncta_core train --resume --out {folder.path}"
+        typer.echo(f"stopped at step {report['step']}; {again}", err=True)
+    best = f"best validation PSNR {format_metric(report['psnr'], ' dB')}"
+    line = f"{folder.path}: step {report['step']}, {best}: {report['checkpoint']}"
+    if stop.number is not None and ranks.world == 1:
+        emit(report, as_json, [line])
+        raise typer.Exit(128 + stop.number)
+    return report, as_json, [line]
 
 
-def _run(path: Path, config: RunConfig, train_set: DataSet, val_set: DataSet, resume: bool, device: str) -> dict[str, Any]:
-    """Train to the end with a progress bar; the report has the best validation of the whole run."""
+class _StopSignals:
+    """SIGTERM and the first Ctrl-C let the current step end and the state be saved; a second Ctrl-C does not wait."""
+
+    number: int | None = None
+
+    def __call__(self) -> bool:
+        return self.number is not None
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in getattr(self, "_before", {}).items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: object) -> None:
+        if number == signal.SIGINT:
+            if self.number is not None:
+                raise KeyboardInterrupt
+            typer.echo("stopping after this step; press Ctrl-C again to stop at once", err=True)
+        self.number = number
+
+
+def _is_restart(folder: RunFolder) -> bool:
+    """Whether torchrun starts its processes anew after one was lost: then the same command continues the run."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0 and folder.opened
+
+
+def _show(folder: RunFolder, events: Iterable[TrainEvent], *, quiet: bool) -> None:
+    """A progress bar, and the lines of the log."""
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from medfuncta_core.learning import Recovery, TrainStep
-    from medfuncta_core.learning.state import STATE_FILE, load_state
-    from medfuncta_core.metrics import finite_or_none
-    from medfuncta_core.runs import RunFolder, train_run
 
+    if quiet:
+        for _ in events:
+            pass
+        return
     logging.getLogger("medfuncta_core").setLevel(logging.INFO)  # validations and recoveries are what a person waits for
-    folder = RunFolder(path)
-    bar = tqdm(total=config.meta.steps, unit="step", desc=config.name, disable=None)
-    with bar, logging_redirect_tqdm():
-        for event in train_run(folder, config, train_set, val_set, resume=resume, device=device):
-            step = event.restored_step if isinstance(event, Recovery) else event.step
-            bar.update(step - bar.n)
+    with tqdm(unit="step", desc=folder.path.name, disable=None) as bar, logging_redirect_tqdm():
+        for event in events:
+            bar.total = bar.total or folder.read_config().meta.steps
+            bar.update((event.restored_step if isinstance(event, Recovery) else event.step) - bar.n)
             if isinstance(event, TrainStep):
                 bar.set_postfix_str(f"PSNR {event.psnr:.2f} dB, gradient norm {event.gradient_norm:.2g}", refresh=False)
-    progress = load_state(folder.checkpoint / STATE_FILE).progress
+
+
+def _report(folder: RunFolder) -> dict[str, Any]:
+    from medfuncta_core.runs import read_status
+
+    config, status = folder.read_config(), read_status(folder)
     return {
-        "out": str(path),
+        "out": str(folder.path),
         "name": config.name,
-        "step": progress.step,
-        "psnr": finite_or_none(progress.best_psnr),
+        "state": status.state,
+        "step": status.step,
+        "psnr": status.best_psnr,
         "checkpoint": str(folder.checkpoint / "best"),
         "data": config.source,
     }
-
-
-def _choose(name: str, changes: list[str]) -> Preset:
-    from medfuncta_core.cli.settings import apply_settings
-    from medfuncta_core.config import PRESETS
-
-    if name not in PRESETS:
-        raise typer.BadParameter(f"no preset {name!r}; choose {', '.join(PRESETS)}", param_hint="--preset")
-    return apply_settings(PRESETS[name], changes)
-
-
-def _open_splits(
-    source: str, preset: Preset | None, shape: tuple[int, ...] | None, kept: RunConfig | None
-) -> tuple[DataSet, DataSet]:
-    """Training and validation signals at the shape to train on: asked for, else the preset's; on resume, the run's own."""
-    from medfuncta_core.signals import load_data_set
-
-    if kept is not None:
-        return load_data_set(source, "train", spec=kept.signal), load_data_set(source, "val", spec=kept.signal)
-    assert preset is not None  # a new run has one
-    # The files of a folder may differ in shape; one of them tells kind, channels and normalisation.
-    opened = load_data_set(source, "train", limit=1 if Path(source).is_dir() else None)
-    wanted = shape or preset.shape
-    if len(wanted) != len(opened.shape) or len(opened.shape) != preset.field.coord_dim:
-        raise ConfigError(
-            f"{source}: signals of {len(opened.shape)} axes, the preset has {preset.field.coord_dim}, the shape {len(wanted)}; "
-            "choose a preset of their kind"
-        )
-    spec = opened.spec().model_copy(update={"shape": wanted})
-    same = opened.shape == wanted and not Path(source).is_dir()
-    return (opened if same else load_data_set(source, "train", spec=spec)), load_data_set(source, "val", spec=spec)
-
-
-def _adapt(preset: Preset, data: DataSet) -> Preset:
-    """Presets are written for one channel; the data decides."""
-    return preset.model_copy(update={"field": preset.field.model_copy(update={"channels": data.channels})})
-
-
-def _require_same(kept: RunConfig, asked: Preset, out: Path) -> RunConfig:
-    for group in ("field", "meta", "fit"):
-        before, now = getattr(kept, group).model_dump(), getattr(asked, group).model_dump()
-        for key, value in before.items():
-            if now[key] != value:
-                raise ConfigError(
-                    f"{out}: was started with {group}.{key} {value}, not {now[key]}; resume it without --preset and --set, "
-                    "or start another run"
-                )
-    return kept

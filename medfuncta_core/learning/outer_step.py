@@ -16,7 +16,8 @@ from medfuncta_core.config import MetaConfig
 from medfuncta_core.fields import ModulatedSIREN, passes_for
 from medfuncta_core.grids import ContextSet
 from medfuncta_core.learning.captured import MetaGradients
-from medfuncta_core.learning.meta_gradient import StepIndices
+from medfuncta_core.learning.meta_gradient import MetaGradient, StepIndices
+from medfuncta_core.learning.ranks import ALONE, Ranks
 
 NORM_WINDOW = 100  # steps whose meta-gradient norms make the running median
 
@@ -45,10 +46,12 @@ class MetaLearner:
     Args:
         field: Trained in place.
         meta: Recipe.
+        ranks: Who else trains it; gradients are averaged over the signals of all of them.
     """
 
     field: ModulatedSIREN
     meta: MetaConfig
+    ranks: Ranks = ALONE
     average: ModulatedSIREN | None = dataclasses.field(init=False, default=None)
     norms: list[float] = dataclasses.field(init=False, default_factory=list)
 
@@ -80,13 +83,14 @@ class MetaLearner:
         """One update of the shared parameters.
 
         Args:
-            context: Full contexts of the batch.
+            context: Full contexts of the batch, or of this rank's share of it.
             indices: Reduced contexts of the inner steps.
             step: 1 for the first, for the average's warm-up.
             lr: Outer learning rate of this step.
         """
         meta = self.meta
         found = self._meta_gradient(context, indices, inner_lr=meta.inner_lr, second_order=meta.second_order)
+        found = _average(found, self.ranks, meta.batch_size)
         norm = math.sqrt(sum(torch.stack([g.square().sum() for g in found.gradients.values()]).tolist()))
         skipped = self._too_steep(norm)
         if math.isfinite(norm):
@@ -140,6 +144,16 @@ class MetaLearner:
                 self._optimiser.state[tensor] = {
                     key: value.to(tensor.device, copy=True) for key, value in moments.items() if value is not None
                 }
+
+
+def _average(found: MetaGradient, ranks: Ranks, signals: int) -> MetaGradient:
+    """The meta-gradient and mean losses of the whole batch, from every rank's share of its signals."""
+    if ranks.world == 1:
+        return found
+    weight = len(found.loss) / signals
+    means = [found.loss.mean()[None], found.first_loss.mean()[None]]
+    loss, first_loss, *gradients = ranks.total([part * weight for part in (*means, *found.gradients.values())])
+    return MetaGradient(dict(zip(found.gradients, gradients, strict=True)), loss, first_loss, found.latents)
 
 
 class _Slot(NamedTuple):

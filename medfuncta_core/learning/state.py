@@ -16,6 +16,7 @@ from medfuncta_core.atomic import write_atomically
 from medfuncta_core.errors import TrainingError
 
 STATE_FILE = "state.safetensors"
+STOPPED_FILE = "stopped.safetensors"  # between two validations; without the best weights, which the state has
 
 
 @dataclass(frozen=True)

@@ -8,26 +8,36 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from medfuncta_core.checkpoint import load_checkpoint
 from medfuncta_core.config import FieldConfig, FitConfig, MetaConfig
 from medfuncta_core.errors import ConfigError, SignalError, TrainingError
 from medfuncta_core.fields import ModulatedSIREN
-from medfuncta_core.fitting import Fitter, choose_device
+from medfuncta_core.fitting import choose_device
 from medfuncta_core.grids import grid_context
 from medfuncta_core.learning.outer_step import MetaLearner
+from medfuncta_core.learning.ranks import ALONE, Ranks
 from medfuncta_core.learning.schedule import batch_rows, context_indices, learning_rate
-from medfuncta_core.learning.state import STATE_FILE, Progress, Recovery, Snapshot, Validation, load_state, save_state
+from medfuncta_core.learning.state import (
+    STATE_FILE,
+    STOPPED_FILE,
+    Progress,
+    Recovery,
+    Snapshot,
+    Validation,
+    load_state,
+    save_state,
+)
+from medfuncta_core.learning.validating import validate
 from medfuncta_core.signals import DataSet
 
-VALIDATION_BATCH = 16  # signals fitted at once
 MAX_PARAMETERS = 2**28  # 1 GiB of float32, of which training holds about ten copies; the paper's largest field has a fifth
-MAX_PSNR = 100.0  # dB of one signal in a mean (MSE 1e-10): a blank signal, reconstructed perfectly, must not make it infinite
 _BEST = "best."  # prefix of the best weights' names in a snapshot
 
 
@@ -60,9 +70,12 @@ class TrainingRun:
         val: Validation split; the first `meta.validate_signals` evenly spread signals are used, always the same.
         directory: Where the state is kept; None keeps it in memory only.
         device: auto, cpu or cuda.
+        ranks: This process among those that train together; rank 0 keeps the state, which all must be able to read.
+        start: A checkpoint of the same architecture whose weights training starts from; None starts from random ones.
 
     Raises:
-        TrainingError: when the data does not fit the architecture or a split is empty.
+        TrainingError: when the data does not fit the architecture, a split is empty, or there are more ranks than signals in a
+            batch.
         ConfigError: when the architecture has more than `MAX_PARAMETERS` parameters.
     """
 
@@ -73,6 +86,8 @@ class TrainingRun:
     val: DataSet
     directory: Path | None = None
     device: str = "auto"
+    start: Path | None = None
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         if self.field.parameter_count > MAX_PARAMETERS:
@@ -89,6 +104,11 @@ class TrainingRun:
                 )
             if len(part) == 0:
                 raise TrainingError(f"{part.name}: split {part.split} has no signals; give data with train and val splits")
+        if self.meta.batch_size < self.ranks.world:
+            raise TrainingError(
+                f"a batch of {self.meta.batch_size} cannot be shared by {self.ranks.world} processes; "
+                "raise meta.batch_size or start fewer"
+            )
 
     @property
     def settings(self) -> str:
@@ -98,12 +118,13 @@ class TrainingRun:
         )
 
 
-def train(run: TrainingRun, *, resume: bool = False) -> Iterator[TrainEvent]:
+def train(run: TrainingRun, *, resume: bool = False, stop: Callable[[], bool] = lambda: False) -> Iterator[TrainEvent]:
     """Meta-learn shared parameters (Algorithm 1).
 
     Args:
         run: What to train. Its `directory` gets `state.safetensors` at every validation.
-        resume: Continue from that file.
+        resume: Continue from that file, or from where the run was stopped after it.
+        stop: Asked after every step; when it says so, the state is kept as it is and the generator ends.
 
     Yields:
         Every step; every validation, after the state was saved with the last and the best weights; every recovery.
@@ -112,13 +133,13 @@ def train(run: TrainingRun, *, resume: bool = False) -> Iterator[TrainEvent]:
     Raises:
         TrainingError: when there is nothing to resume, the settings differ, or training collapsed too often.
     """
-    learner = MetaLearner(_initial_field(run), run.meta)
+    learner = MetaLearner(initial_field(run), run.meta, run.ranks)
     snapshot = _resume(run, learner) if resume else Snapshot.of(Progress(settings=run.settings), learner.tensors())
     best = {name: value for name, value in snapshot.tensors.items() if name.startswith(_BEST)}
     if not resume:
         _keep(run, snapshot)
     validation_rows = run.val.take(min(run.meta.validate_signals, len(run.val)))
-    progress = snapshot.progress
+    progress = _continue_stopped(run, learner, snapshot) if resume else snapshot.progress
     while progress.step < run.meta.steps:
         event = _step(run, learner, progress)
         progress = replace(progress, step=event.step, norms=tuple(learner.norms))
@@ -138,26 +159,10 @@ def train(run: TrainingRun, *, resume: bool = False) -> Iterator[TrainEvent]:
             snapshot, recovery = _recover(run, learner, snapshot, at=progress.step, reason=reason)
             progress = snapshot.progress
             yield recovery
-
-
-def validate(
-    field: ModulatedSIREN, fit: FitConfig, signals: DataSet, *, step: int = 0, best_psnr: float = -math.inf
-) -> Validation:
-    """Fit every signal of a data set and average the metrics (clamped reconstructions; a signal's PSNR counts as 100 dB at most).
-
-    Args:
-        field: Shared parameters.
-        fit: Fit settings.
-        signals: All of them are used.
-        step: Copied into the result.
-        best_psnr: What a PSNR must exceed to be the best.
-    """
-    start = time.perf_counter()
-    fitter = Fitter(field, fit, device=field.first_weight.device.type)
-    batches = [fitter.fit_batch(signals.batch(slice(i, i + VALIDATION_BATCH))) for i in range(0, len(signals), VALIDATION_BATCH)]
-    of = {key: torch.cat([getattr(batch, key) for batch in batches]) for key in ("mse", "psnr", "ssim")}
-    mse, psnr, ssim = (float(column.mean()) for column in (of["mse"], of["psnr"].clamp(max=MAX_PSNR), of["ssim"]))
-    return Validation(step, mse, psnr, ssim, len(signals), fit.steps, psnr > best_psnr, time.perf_counter() - start)
+        if stop():
+            if progress.step > snapshot.progress.step:
+                _keep(run, Snapshot(progress, learner.tensors()), STOPPED_FILE)
+            return
 
 
 def learned_field(run: TrainingRun, *, best: bool = True) -> tuple[ModulatedSIREN, Progress]:
@@ -170,7 +175,7 @@ def learned_field(run: TrainingRun, *, best: bool = True) -> tuple[ModulatedSIRE
     Raises:
         TrainingError: when there is no state of this run.
     """
-    learner = MetaLearner(_initial_field(run), run.meta)
+    learner = MetaLearner(initial_field(run), run.meta)
     snapshot = _resume(run, learner)
     field = learner.learned
     if best and snapshot.progress.best_step:
@@ -180,16 +185,30 @@ def learned_field(run: TrainingRun, *, best: bool = True) -> tuple[ModulatedSIRE
     return field, snapshot.progress
 
 
-def _initial_field(run: TrainingRun) -> ModulatedSIREN:
+def steps_done(run: TrainingRun, saved: Progress) -> int:
+    """Where a resume goes on: after the last saved state, or where the run was stopped after it."""
+    stopped = _stopped(run, saved)
+    return saved.step if stopped is None else stopped.progress.step
+
+
+def initial_field(run: TrainingRun) -> ModulatedSIREN:
+    """The weights at step 0: random ones of the seed, or those of the checkpoint to start from."""
     field = ModulatedSIREN(run.field, generator=torch.Generator().manual_seed(run.meta.seed))
+    if run.start is not None:
+        weights = load_checkpoint(run.start)
+        if weights.config.field != run.field:
+            raise TrainingError(f"{run.start}: is of another architecture; keep the field's settings, or start from scratch")
+        field.load_state_dict(weights.field.state_dict())
     return field.requires_grad_(False).to(choose_device(run.device))
 
 
 def _step(run: TrainingRun, learner: MetaLearner, progress: Progress) -> TrainStep:
     start, step, meta = time.perf_counter(), progress.step + 1, run.meta
-    values: Tensor = torch.from_numpy(run.train.batch(batch_rows(meta, step, len(run.train))))
-    context = grid_context(values.to(learner.field.first_weight.device))
-    indices = context_indices(meta, step, len(values), context.points)
+    share = run.ranks.share(meta.batch_size)
+    values: Tensor = torch.from_numpy(run.train.batch(batch_rows(meta, step, len(run.train))[share]))
+    context = grid_context(values.to(learner.field.first_weight))
+    drawn = context_indices(meta, step, meta.batch_size, context.points)
+    indices = [None if points is None else points[share] for points in drawn]
     lr = learning_rate(meta, step) * progress.lr_factor
     done = learner.outer_step(context, indices, step=step, lr=lr)
     psnr = -10 * math.log10(done.loss) if done.loss > 0 else math.inf
@@ -199,7 +218,8 @@ def _step(run: TrainingRun, learner: MetaLearner, progress: Progress) -> TrainSt
 def _validate(run: TrainingRun, learner: MetaLearner, signals: DataSet, progress: Progress) -> tuple[Validation | None, str]:
     """A validation, or why training has collapsed: fits diverge, or are far worse than they were."""
     try:
-        found = validate(learner.learned, run.fit, signals, step=progress.step, best_psnr=progress.best_psnr)
+        best = progress.best_psnr
+        found = validate(learner.learned, run.fit, signals, step=progress.step, best_psnr=best, ranks=run.ranks)
     except SignalError as error:
         return None, f"validation failed: {error}"
     drop = progress.best_psnr - found.psnr
@@ -223,9 +243,29 @@ def _resume(run: TrainingRun, learner: MetaLearner) -> Snapshot:
     return snapshot
 
 
-def _keep(run: TrainingRun, snapshot: Snapshot) -> None:
-    if run.directory is not None:
-        save_state(run.directory / STATE_FILE, snapshot)
+def _continue_stopped(run: TrainingRun, learner: MetaLearner, snapshot: Snapshot) -> Progress:
+    """Go on where the run was stopped after its last good state, which stays the one to return to after a collapse."""
+    stopped = _stopped(run, snapshot.progress)
+    if stopped is None:
+        return snapshot.progress
+    learner.load(stopped.tensors, list(stopped.progress.norms))
+    return stopped.progress
+
+
+def _stopped(run: TrainingRun, saved: Progress) -> Snapshot | None:
+    """The state at a stop, when it is of this run and later than the last good one."""
+    if run.directory is None or not (run.directory / STOPPED_FILE).exists():
+        return None
+    stopped = load_state(run.directory / STOPPED_FILE)
+    same = (stopped.progress.settings, stopped.progress.collapses) == (saved.settings, saved.collapses)
+    return stopped if same and stopped.progress.step > saved.step else None
+
+
+def _keep(run: TrainingRun, snapshot: Snapshot, name: str = STATE_FILE) -> None:
+    if run.directory is not None and run.ranks.leads:
+        save_state(run.directory / name, snapshot)
+        if name == STATE_FILE:
+            (run.directory / STOPPED_FILE).unlink(missing_ok=True)  # left by a kill here, it is older than the state
 
 
 def _recover(run: TrainingRun, learner: MetaLearner, snapshot: Snapshot, *, at: int, reason: str) -> tuple[Snapshot, Recovery]:

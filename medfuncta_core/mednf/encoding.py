@@ -25,7 +25,7 @@ from medfuncta_core.checkpoint.latents import read_tensors
 from medfuncta_core.config import FitConfig
 from medfuncta_core.errors import CheckpointError, SetError, SignalError
 from medfuncta_core.fitting import Fitter
-from medfuncta_core.learning.training import MAX_PSNR
+from medfuncta_core.learning.validating import MAX_PSNR
 from medfuncta_core.mednf.card import make_set_card
 from medfuncta_core.mednf.choosing import choose_batch_size
 from medfuncta_core.mednf.describing import describe_set
