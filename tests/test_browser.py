@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from app_material import beats_csv, copy_checkpoint, make_app_material, picture_png
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from browsing import PATIENT, metric, open_chromium, serve_app
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from medfuncta_core.config import FitConfig
 
 ROOT = Path(__file__).resolve().parents[1]
-ARGUMENTS = [
-    *("--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
-    "--disable-background-networking",
-]
-BROWSERS = ("chromium", "google-chrome", "chromium-browser", "google-chrome-stable")  # as in the Makefile
-PATIENT = 60_000  # milliseconds; a loaded machine is slow, not wrong
 
 pytestmark = pytest.mark.browser
 
@@ -36,43 +24,17 @@ pytestmark = pytest.mark.browser
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app, started as a user starts it, on a free port."""
     folder = tmp_path_factory.mktemp("app")
-    environment = {**os.environ, **make_app_material(folder), "OMP_NUM_THREADS": "1"}
+    environment = make_app_material(folder)
     tiny = folder / "checkpoints" / "tiny-picture"
     copy_checkpoint(tiny, tiny.with_name("tiny-picture-endless"), FitConfig(steps=100_000, inner_lr=1e-2))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
-    with (folder / "log.txt").open("w") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/_stcore/health", server)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(20)
-    assert "Traceback" not in (folder / "log.txt").read_text()
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 60
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-        except OSError:
-            server.poll()
-        else:
-            return
-    raise AssertionError("the app did not start")
+    with serve_app(folder / "log.txt", environment) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    found = [path for name in BROWSERS if (path := shutil.which(name))]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found[0] if found else None, args=ARGUMENTS)
+    with open_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -96,10 +58,6 @@ def drop(page: Page, name: str, content: bytes) -> None:
 
 def wait_until_fitted(page: Page) -> None:
     page.get_by_role("button", name="Latent (.npy)").wait_for()
-
-
-def metric(page: Page, label: str) -> Locator:
-    return page.get_by_test_id("stMetric").filter(has_text=label).get_by_test_id("stMetricValue")
 
 
 def psnr(page: Page) -> float:

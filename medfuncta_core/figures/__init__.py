@@ -20,7 +20,7 @@ from medfuncta_core.figures.pictures import (
 )
 from medfuncta_core.figures.plots import OKABE_ITO, TEMPLATE, beat_strip, ecg_figure, loss_curve, psnr_curve
 from medfuncta_core.figures.sweeps import heat_map, sweep_bars, sweep_curve
-from medfuncta_core.figures.training import Line, overlaid_curves, training_curve
+from medfuncta_core.figures.training import TITLES, Axis, Line, Quantity, overlaid_curves, training_curve
 
 __all__ = [
     "CLASS_COLOURS",
@@ -28,10 +28,13 @@ __all__ = [
     "MAGMA",
     "OKABE_ITO",
     "TEMPLATE",
+    "TITLES",
+    "Axis",
     "Colouring",
     "Line",
     "MapFrame",
     "Plane",
+    "Quantity",
     "beat_strip",
     "class_colour",
     "colour_classes",

@@ -136,7 +136,7 @@ def _choose_range(figure: go.Figure, quantity: Quantity, values: Sequence[float]
         positive = [value for value in values if value > 0] or [1e-2]
         low, high = math.floor(2 * math.log10(min(positive))) / 2, math.ceil(2 * math.log10(max(positive)) + 1e-9) / 2
         high = max(high, low + 1)
-        figure.update_yaxes(type="log", range=[low - 0.05, high + 0.05], dtick=1 if high - low >= 2 else "D2", exponentformat="e")
+        figure.update_yaxes(type="log", range=[low - 0.05, high + 0.05], dtick=1 if high - low >= 2 else "D2", tickformat=".0e")
         return
     grain = 5.0 if quantity == "psnr" else 0.1
     values = values or [0.0]

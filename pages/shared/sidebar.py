@@ -23,6 +23,7 @@ class Choice:
 
 def show_sidebar() -> Choice | None:
     """Draw the sidebar; None when there is no checkpoint to choose, which the page explains."""
+    state.enter_app()
     configs = state.list_configs()
     with st.sidebar:
         if not configs:

@@ -71,6 +71,18 @@ def set_root() -> Path:
     return Path(os.environ.get("MEDFUNCTA_SETS", ROOT / "sets"))
 
 
+def enter_app() -> None:
+    """Have app.py around the page, also when a visitor's link to it is the first thing that a new server sees.
+
+    Until `st.navigation` was called once, Streamlit serves the files of `pages/` by themselves, without the app's frame.
+    """
+    from streamlit.runtime.pages_manager import PagesManager
+
+    if PagesManager.uses_pages_directory:
+        PagesManager.uses_pages_directory = False
+        st.rerun()
+
+
 def remember(name: str, value: Any) -> None:
     """Keep something for this visitor until they leave."""
     st.session_state[f"medfuncta.{name}"] = value
@@ -243,3 +255,8 @@ def read_upload(upload: Upload, spec: SignalSpec, index: int) -> Signal:
 def count_upload(upload: Upload, spec: SignalSpec) -> int:
     """How many beats, rows or slices a file offers to a checkpoint."""
     return count_signals(upload.content, upload.name, spec)
+
+
+def run_root() -> Path:
+    """Where runs are kept and looked for: `MEDFUNCTA_RUNS`, else the repository's `runs/`."""
+    return Path(os.environ.get("MEDFUNCTA_RUNS", ROOT / "runs"))
