@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains, promotes and measures a shipped checkpoint and its gallery again, in one command:
-#   checkpoints/retrain.sh NAME DATA_FOLDER        (NAME: ecg, chest-xray-64, dermatoscope-64, hippocampus-32)
+#   checkpoints/retrain.sh NAME DATA_FOLDER        (NAME: ecg, chest-xray-64, dermatoscope-64, hippocampus-32, lung-ct-32)
 # Stopped half-way, the same command continues. PYTHON chooses the interpreter, RUNS where the run is kept (default: runs).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -31,6 +31,12 @@ case "$name" in
     source="Medical Segmentation Decathlon, Task04 Hippocampus (Antonelli et al. 2022), at 32 x 32 x 32"
     classes="small,medium,large (volume tertile)"
     signal=(--normalisation quantile --limits 0.005,0.995) ;; # how these volumes were made from the challenge's NIfTI files
+  lung-ct-32)
+    preset=volume-32-small file=lungct3d_32.npz limit=63 per_class=8
+    licence="CC BY 3.0" data_licence="CC BY 3.0 (TCIA CPTAC-LSCC) and Apache-2.0 (TotalSegmentator)"
+    source="Lung CT patches at 32 x 32 x 32 of three patients: TCIA CPTAC-LSCC and the example of TotalSegmentator"
+    classes="mostly lung,part lung,little lung"
+    signal=(--normalisation window --limits=-1000,400) ;; # Hounsfield units, as these patches were cut
   *) echo "no checkpoint named $name; see the header of $0" >&2; exit 2 ;;
 esac
 

@@ -103,6 +103,16 @@ def grid_context(values: Float[Tensor, "b *shape c"]) -> ContextSet:
     return ContextSet(grid, rearrange(values, "b ... c -> b (...) c"))
 
 
+def sampled_context(coords: Float[np.ndarray, "n d"], values: Float[np.ndarray, "n c"]) -> ContextSet:
+    """The context of one signal that was sampled at any places, such as some voxels of a volume.
+
+    Args:
+        coords: In [-1, 1].
+        values: In [0, 1], one a place.
+    """
+    return ContextSet(torch.from_numpy(coords), torch.from_numpy(values)[None])
+
+
 def select_points(context: ContextSet, mask: Bool[np.ndarray, "*shape"]) -> ContextSet:
     """The part of a grid context where `mask` is True: holes, regions and irregular samples.
 

@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from pydantic import BaseModel
 
-from medfuncta_core.config import PRESETS, CheckpointConfig, FieldConfig, Metrics
+from medfuncta_core.config import PRESETS, CheckpointConfig, FieldConfig, Metrics, VolumeRecipe
 
 SHIPPED = {
     "ecg": "mitbih_full_187.npz",
@@ -84,7 +84,11 @@ def _describe(config: CheckpointConfig) -> str:
         subject = f"signals of {field.coord_dim} {'axis' if field.coord_dim == 1 else 'axes'} and {field.channels} channel(s)"
     else:
         subject = f"{signal.kind} signals of {' x '.join(map(str, signal.shape))} points and {signal.channels} channel(s)"
-    prepared = "" if signal is None else f"\nNormalisation of files to [0, 1]: {signal.normalisation}{_limits(signal.limits)}."
+    prepared = (
+        ""
+        if signal is None
+        else f"\nNormalisation of files to [0, 1]: {signal.normalisation}{_limits(signal.limits)}.{_recipe(signal.recipe)}"
+    )
     switches = _switches(field)
     return (
         f"The shared network of a modulated neural field for {subject}; "
@@ -93,6 +97,21 @@ def _describe(config: CheckpointConfig) -> str:
         f"{', with ' + ', '.join(switches) if switches else ''}.{_compare_with_paper(field)}\n"
         f"Licence of the weights: {config.licence or 'not stated'}."
     )
+
+
+def _recipe(recipe: VolumeRecipe | None) -> str:
+    """The steps of a volume's preparation around its normalisation, those that are taken."""
+    if recipe is None:
+        return ""
+    steps = [f"{recipe.orientation} axes"]
+    if recipe.spacing_mm is not None:
+        steps.append(f"{recipe.interpolation} to {' x '.join(f'{step:g}' for step in recipe.spacing_mm)} mm")
+    if recipe.canvas is not None:
+        steps.append(f"cropped or padded to {' x '.join(map(str, recipe.canvas))}")
+    if recipe.floor is not None:
+        steps.append(f"values raised to {recipe.floor:g} at least")
+    steps.append("means of blocks" if recipe.reduction == "average" else "linear to the shape")
+    return f" Grid: {', '.join(steps)}."
 
 
 def _limits(limits: tuple[float, float] | None) -> str:

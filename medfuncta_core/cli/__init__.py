@@ -2,6 +2,7 @@
 
 import medfuncta_core.cli.fitting
 import medfuncta_core.cli.importing
+import medfuncta_core.cli.preparing
 import medfuncta_core.cli.promoting
 import medfuncta_core.cli.runs
 import medfuncta_core.cli.sets

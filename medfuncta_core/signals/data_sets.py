@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -113,10 +114,10 @@ def load_npz_set(path: Path, split: str, *, spec: SignalSpec | None = None, limi
         train_signals=shapes.get("train_images", (0,))[0],
         extras=_read_extras(source, split, len(values), shapes),
     ).take(limit)
-    return finish_data_set(opened, spec)
+    return finish_data_set(opened, spec, _read_recipe(source, shapes))
 
 
-def finish_data_set(opened: DataSet, spec: SignalSpec | None) -> DataSet:
+def finish_data_set(opened: DataSet, spec: SignalSpec | None, prepared: SignalSpec | None = None) -> DataSet:
     """Make stored values usable: raw numbers into [0, 1], ECG rates filled in, everything brought to `spec` where it differs.
 
     Bytes, 16-bit pictures and numbers in [0, 1] were normalised by whoever made the set, and stay. Raw numbers are
@@ -125,6 +126,7 @@ def finish_data_set(opened: DataSet, spec: SignalSpec | None) -> DataSet:
     Args:
         opened: A data set with values of any real type.
         spec: What its signals are to become, or None to leave shapes alone.
+        prepared: What they were brought to when the set was made, where its file says so; they are not raw then.
 
     Raises:
         DataSetError: if values are not finite or cannot become what `spec` says.
@@ -132,10 +134,12 @@ def finish_data_set(opened: DataSet, spec: SignalSpec | None) -> DataSet:
     rate = opened.sampling_rate
     if opened.kind == "ecg" and rate is None and opened.shape == KACHUEE_SHAPE:
         rate = KACHUEE_RATE_HZ
-    raw = is_raw(opened, spec)
+    raw = prepared is None and is_raw(opened, spec)
     ready = replace(opened, sampling_rate=rate)
     if not raw and opened.values.dtype not in (np.uint8, np.uint16):
         ready = replace(ready, values=opened.values.astype(np.float32, copy=False))
+    if spec is None and prepared is not None:
+        return replace(ready, normalisation=prepared.normalisation, limits=prepared.limits, recipe=prepared.recipe)
     if spec is None:
         values = scale_rows(ready.values) if raw else ready.values
         return replace(ready, values=values, normalisation="range" if raw or opened.kind == "ecg" else "dtype")
@@ -247,6 +251,17 @@ def _read_labels(
     if len(names) < classes:
         raise DataSetError(f"{source.name}: {len(names)} class_names for labels up to {classes - 1}; name every class")
     return labels, names
+
+
+def _read_recipe(source: Source, shapes: dict[str, tuple[int, ...]]) -> SignalSpec | None:
+    """How the volumes of a set were prepared, where its file says so; see `volume_sets`."""
+    if shapes.get("recipe") != ():
+        return None
+    try:
+        stored = json.loads(str(load_npz_array(source, "recipe", text=True)))
+    except ValueError as error:
+        raise DataSetError(f"{source.name}: its recipe is no JSON ({one_line(error)}); prepare the set again") from error
+    return SignalSpec.parse(stored, f"{source.name}: recipe")
 
 
 def _read_extras(source: Source, split: str, count: int, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from medfuncta_core.signals.dicom_places import Place, locate
 from medfuncta_core.signals.guarding import check_size, format_shape, guarded, one_line
 from medfuncta_core.signals.series_stacking import Stack, check_rescale, choose_series, stack_slices
 from medfuncta_core.signals.sources import Source
-from medfuncta_core.signals.volume_file import Slab, VolumeFile
+from medfuncta_core.signals.volume_file import SLAB_VALUES, Slab, VolumeFile
 
 
 def open_series(name: str, files: Iterable[Source]) -> VolumeFile:
@@ -88,9 +88,11 @@ def _locate_all(files: Iterable[Source]) -> tuple[list[Place], list[str]]:
 
 
 def _read_slabs(name: str, stack: Stack) -> Iterator[Slab]:
-    """The volume's slices one by one `(column, row, 1, 1)`; neighbours are kept only as long as they are interpolated."""
+    """The volume's slices in order `(column, row, k, 1)`; neighbours are kept only as long as they are interpolated."""
+    together = max(1, SLAB_VALUES // int(np.prod(stack.slices[0].shape)))
     held: dict[int, np.ndarray] = {}
     opened: tuple[Source, Any] | None = None
+    planes: list[np.ndarray] = []
     for k, row in enumerate(stack.rows):
         left, share = int(row), np.float32(row - int(row))
         needed = (left, left + 1) if share > 0 else (left,)
@@ -103,8 +105,10 @@ def _read_slabs(name: str, stack: Stack) -> Iterator[Slab]:
                     opened = place.source, open_dataset(place.source)
                 held[index] = _decode_place(place, opened[1]).T.astype(np.float32)
         held = {index: held[index] for index in needed}
-        plane = held[left] if share == 0 else held[left] * (1 - share) + held[left + 1] * share
-        yield Slab(k, plane[:, :, None, None])
+        planes.append(held[left] if share == 0 else held[left] * (1 - share) + held[left + 1] * share)
+        if len(planes) == together or k == len(stack.rows) - 1:
+            yield Slab(k + 1 - len(planes), np.stack(planes, axis=2)[..., None])
+            planes = []
 
 
 def _decode_place(place: Place, dataset: Any) -> np.ndarray:

@@ -16,7 +16,7 @@ from medfuncta_core.signals.sources import hash_file
 EXTENSIONS = (
     ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".nii", ".nii.gz", ".npy", ".csv", ".hea",
 )  # fmt: skip
-_SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 
 
 def split_of(key: str) -> str:
@@ -43,7 +43,7 @@ def load_folder(path: Path, split: str, *, spec: SignalSpec | None = None, limit
     """
     if limit is not None and limit < 1:
         raise DataSetError(f"{path.name}: limit {limit} leaves no signals; give at least 1")
-    listed = {known: list_split(path, known) for known in _SPLIT_NAMES}
+    listed = {known: list_split(path, known) for known in SPLIT_FOLDERS}
     files = listed[split]
     if not files:
         raise DataSetError(f"{path.name}: no files for {split}; give sub-folders of classes with {', '.join(EXTENSIONS)} files")
@@ -73,9 +73,9 @@ def load_folder(path: Path, split: str, *, spec: SignalSpec | None = None, limit
 def list_split(path: Path, split: str) -> list[tuple[str, Path]]:
     """Class and path of every file of a split, sorted."""
     top = {child.name.lower(): child for child in sorted(path.iterdir()) if child.is_dir()}
-    known = {name for names in _SPLIT_NAMES.values() for name in names}
+    known = {name for names in SPLIT_FOLDERS.values() for name in names}
     if known & set(top):
-        folders = [top[name] for name in _SPLIT_NAMES[split] if name in top]
+        folders = [top[name] for name in SPLIT_FOLDERS[split] if name in top]
         return [entry for folder in folders for entry in _list_classes(folder)]
     everything = _list_classes(path)
     return [(label, file) for label, file in everything if split_of(f"{label}/{file.name}") == split]

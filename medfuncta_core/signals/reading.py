@@ -107,7 +107,7 @@ def _read_file(source: Source, index: int, spec: SignalSpec | None) -> Reading:
         return read_npy(source, index, spec)
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _read_zip(source, index, spec)
-    if _is_nifti(source, head):
+    if is_nifti_file(source, head):
         from medfuncta_core.signals.nifti import open_nifti_volume
 
         return _read_volume(open_nifti_volume(source, index), spec)
@@ -141,7 +141,7 @@ def _describe_unknown(suffix: str) -> str:
     return announced.get(suffix, "is of a kind that is not known here") + ", or its beginning is damaged"
 
 
-def _is_nifti(source: Source, head: bytes) -> bool:
+def is_nifti_file(source: Source, head: bytes) -> bool:
     """Whether the bytes, decompressed where need be, begin as a NIfTI file does."""
     from medfuncta_core.signals.nifti import is_nifti, open_nifti
 
