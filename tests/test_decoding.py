@@ -42,7 +42,7 @@ def test_decode_chunks_compute_only_what_is_pulled(fitter: Fitter, monkeypatch: 
     chunks = decode_chunks(fitter, np.zeros(5, np.float32), (40, 50, 60), chunk_points=1000)
     next(chunks)
     next(chunks)
-    chunks.close()
+    del chunks
     assert len(asked) == 2
 
 
