@@ -227,3 +227,17 @@ def test_medmnist_names_every_set_of_volumes(name: str, edge: int) -> None:
     assert len(flag.md5) == 32
     with pytest.raises(DataSetError, match="28, 64"):
         medmnist_files.find_medmnist(f"{name}mnist3d:128")
+
+
+def test_fit_takes_random_voxels_and_tells_warnings_apart(folder: Path, tmp_path: Path) -> None:
+    run(folder, "--out", tmp_path / "set.npz", *with_settings())
+    train(str(tmp_path / "set.npz"), tmp_path / "run", "4,4,4")
+    (folder / "dicom" / "1.7-2.dcm").unlink()
+    for path in (folder / "dicom").glob("1.8*"):
+        path.unlink()
+    base = ["fit", str(tmp_path / "run" / "checkpoint" / "best"), str(folder / "dicom"), "--device", "cpu"]
+    result = CliRunner().invoke(app, [*base, "--voxels", "50", "--out", str(tmp_path / "fit")])
+    assert result.exit_code == 0, result.output
+    assert "warning: 1 of 5 slices" in result.stdout
+    assert "of 240 voxels were drawn at random." in result.stdout
+    assert read_signal(tmp_path / "fit" / "reconstruction.nii.gz").shape == (4, 4, 4)

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from medfuncta_core.cli.evaluating import FittedRows
+    from medfuncta_core.config import SignalSpec
+    from medfuncta_core.decoding import DecodedChunk
     from medfuncta_core.fitting import FitResult, Fitter
-    from medfuncta_core.signals import DataSet
+    from medfuncta_core.grids import ContextSet
+    from medfuncta_core.signals import DataSet, Signal
 
 MAX_DECODED_NUMBERS = 2**28  # 1 GiB of float32
 
@@ -82,6 +85,9 @@ def fit(
     file: Annotated[Path, typer.Argument(help="Image, ECG or volume in any format the library reads.", metavar="FILE")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for latent.npy, the reconstruction and report.json.")] = None,
     index: Annotated[int, typer.Option("--index", min=0, help="Which beat, row or signal, where the file holds several.")] = 0,
+    voxels: Annotated[
+        int | None, typer.Option("--voxels", min=1, help="Fit so many random voxels of a volume at its full resolution.")
+    ] = None,
     fit_steps: FitStepsOption = None,
     device: DeviceOption = Device.auto,
     as_json: JsonOption = False,
@@ -93,13 +99,30 @@ def fit(
 
     fitter = _load_fitter(checkpoint, fit_steps, device)
     spec = fitter.checkpoint.config.signal if fitter.checkpoint else None
-    signal = read_signal(file, spec=spec, index=index)
-    steps = tqdm(fitter.steps(signal), total=fitter.config.steps + 1, unit="step", desc=signal.name, disable=None)
+    if voxels is None:
+        given = signal = read_signal(file, spec=spec, index=index)
+    else:
+        signal, given = _draw_voxels(file, spec, voxels, index)
+    steps = tqdm(fitter.steps(given), total=fitter.config.steps + 1, unit="step", desc=signal.name, disable=None)
     result = fitter.finish(signal, tuple(steps))
     report = _report(result, checkpoint, file, fitter, result.seconds) | {"split": None, "n": 1}
     report |= {"shape": list(signal.shape), "latent_dim": len(result.latent), "notes": list(signal.notes)}
+    report |= {"warnings": list(signal.warnings)}
     written = [] if out is None else _write_fit(out, fitter, result, report)
-    emit(report, as_json, _lines(report) + [f"note: {note}" for note in signal.notes] + [f"wrote {path}" for path in written])
+    notes = [f"{'warning' if note in signal.warnings else 'note'}: {note}" for note in signal.notes]
+    emit(report, as_json, _lines(report) + notes + [f"wrote {path}" for path in written])
+
+
+def _draw_voxels(file: Path, spec: SignalSpec | None, count: int, index: int) -> tuple[Signal, ContextSet]:
+    """A volume prepared for the checkpoint, which the fit is judged by, and the voxels that it is fitted to."""
+    from medfuncta_core.grids import sampled_context
+    from medfuncta_core.signals.opening import open_volume
+    from medfuncta_core.signals.sampling import sample_voxels
+
+    if spec is None or spec.kind != "volume":
+        raise ConfigError("--voxels: this checkpoint is not for volumes; leave it out, or choose a checkpoint of volumes")
+    sample = sample_voxels(open_volume(file, index=index), spec, count)
+    return sample.signal, sampled_context(sample.coords, sample.values)
 
 
 @app.command()
@@ -115,7 +138,10 @@ def decode(
 ) -> None:
     """Decode a latent at any resolution into a file."""
     points = parse_shape(shape)
+    from tqdm import tqdm
+
     from medfuncta_core.config import KIND_OF_AXES
+    from medfuncta_core.decoding import assemble, decode_chunks
     from medfuncta_core.mednf.mednf_set import find_latent
     from medfuncta_core.signals import Signal, write_signal
 
@@ -127,7 +153,15 @@ def decode(
         )
     if math.prod(points) * config.channels > MAX_DECODED_NUMBERS:
         raise ConfigError(f"--shape {shape}: more than {MAX_DECODED_NUMBERS:,} numbers; decode at a smaller shape")
-    values = fitter.decode(find_latent(latent, config.latent_dim), points)
+    total = math.prod(points)
+    with tqdm(total=total, unit="point", unit_scale=True, desc="decoding", disable=None if total > 2**18 else True) as bar:
+
+        def counted() -> Iterator[DecodedChunk]:
+            for chunk in decode_chunks(fitter, find_latent(latent, config.latent_dim), points):
+                bar.update(len(chunk.points))
+                yield chunk
+
+        values = assemble(counted(), points)
     path = write_signal(Signal(values, KIND_OF_AXES[config.coord_dim], latent), out)
     report = {"checkpoint": str(checkpoint), "latent": latent, "shape": list(points), "out": str(path)}
     emit(report, as_json, [f"wrote {path}"])

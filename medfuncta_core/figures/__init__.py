@@ -19,6 +19,7 @@ from medfuncta_core.figures.pictures import (
     turn_planes,
 )
 from medfuncta_core.figures.plots import OKABE_ITO, TEMPLATE, beat_strip, ecg_figure, loss_curve, psnr_curve
+from medfuncta_core.figures.resolution import resolution_figure, resolution_sentence
 from medfuncta_core.figures.sweeps import heat_map, sweep_bars, sweep_curve
 from medfuncta_core.figures.training import TITLES, Axis, Line, Quantity, overlaid_curves, training_curve
 
@@ -56,6 +57,8 @@ __all__ = [
     "psnr_curve",
     "read_selection",
     "render_frame",
+    "resolution_figure",
+    "resolution_sentence",
     "spectrum_figure",
     "sweep_bars",
     "sweep_curve",
