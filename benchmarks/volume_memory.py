@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
 def write_chest(folder: Path, shape: tuple[int, ...]) -> dict[str, Path]:
     """A body with lungs and noise in Hounsfield units, slice by slice, as both formats."""
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+    from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
     rng = np.random.default_rng(0)
     x, y = np.meshgrid(*[np.linspace(-1, 1, points) for points in shape[:2]], indexing="ij")
@@ -75,7 +75,7 @@ def write_chest(folder: Path, shape: tuple[int, ...]) -> dict[str, Path]:
         meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = (
             ExplicitVRLittleEndian,
             CTImageStorage,
-            f"1.2.3.{k}",
+            UID(f"1.2.3.{k}"),
         )
         ct = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
         ct.SOPClassUID, ct.SOPInstanceUID, ct.SeriesInstanceUID, ct.Modality = CTImageStorage, f"1.2.3.{k}", "1.2.3", "CT"

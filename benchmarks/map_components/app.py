@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydeck
 import streamlit as st
+from streamlit.components.v2 import component
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
 
@@ -45,17 +47,17 @@ def show_pydeck(xy: np.ndarray, classes: np.ndarray) -> None:
         get_radius=2.5 if len(xy) <= 50_000 else 1, pickable=True,
     )  # fmt: skip
     view = pydeck.View("OrthographicView", controller=True)
-    deck = pydeck.Deck(
-        [layer], views=[view], initial_view_state=pydeck.ViewState(target=[0, 0, 0], zoom=8.1), map_provider=None,
-        tooltip={"html": "{i}"},
-    )  # fmt: skip
+    state = pydeck.ViewState(target=[0, 0, 0], zoom=8.1)
+    # pydeck's annotations are narrower than its documentation: a map without a provider, a tooltip of HTML.
+    options: dict[str, Any] = {"map_provider": None, "tooltip": {"html": "{i}"}}
+    deck = pydeck.Deck([layer], views=[view], initial_view_state=state, **options)
     st.pydeck_chart(deck, height=600, key="map")
 
 
 def show_bundle(name: str, xy: np.ndarray, classes: np.ndarray) -> None:
     """A bundle of ours, given the numbers as bytes."""
     script = (Path(os.environ["MAP_BUNDLES"]) / f"{name}.bundle.js").read_text(encoding="utf-8")
-    mount = st.components.v2.component(f"map_{name}", html="<div class='root'></div>", js=script, isolate_styles=False)
+    mount = component(f"map_{name}", html="<div class='root'></div>", js=script, isolate_styles=False)
     mount(data=xy[:, 0].tobytes() + xy[:, 1].tobytes() + classes.tobytes(), key="map", height=600)
 
 

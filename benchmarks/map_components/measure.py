@@ -40,7 +40,7 @@ FRAMES = """() => { window.frames_seen = []; window.watching = true;
 
 def main() -> None:
     """Measure every candidate at every number of points, one visit each, on a server of its own."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--bundles", type=Path, required=True)
     parser.add_argument("--points", type=int, nargs="+", default=[5_000, 500_000])
     parser.add_argument("--components", nargs="+", default=["plotly", "regl", "deck", "pydeck"])
