@@ -1,5 +1,6 @@
 """The command line: arguments in, one core call, JSON or a few lines out. Torch is imported only by commands that need it."""
 
+import medfuncta_core.cli.classifying
 import medfuncta_core.cli.fitting
 import medfuncta_core.cli.importing
 import medfuncta_core.cli.preparing

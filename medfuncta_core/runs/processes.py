@@ -34,7 +34,12 @@ class ProcessId:
     @staticmethod
     def own() -> ProcessId:
         """This process."""
-        return ProcessId(os.getpid(), _started(os.getpid()) or "", platform.node())
+        return ProcessId.of(os.getpid())
+
+    @staticmethod
+    def of(pid: int) -> ProcessId:
+        """A process of this machine, as it is now."""
+        return ProcessId(pid, _started(pid) or "", platform.node())
 
     @staticmethod
     def parse(values: Any) -> ProcessId | None:
