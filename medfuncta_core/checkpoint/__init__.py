@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from medfuncta_core.checkpoint.cards import make_card
 from medfuncta_core.checkpoint.descriptions import CheckpointSummary, list_checkpoints, read_config, update_metrics
 from medfuncta_core.checkpoint.gallery import Gallery, load_gallery, save_gallery
-from medfuncta_core.checkpoint.latents import LatentTable, load_latents, read_latent, save_latents
+from medfuncta_core.checkpoint.latents import LatentTable, is_latent_file, load_latents, read_latent, save_latents
 
 if TYPE_CHECKING:
     from medfuncta_core.checkpoint.files import Checkpoint, load_checkpoint, save_checkpoint
@@ -24,6 +24,7 @@ __all__ = [
     "ImportResult",
     "LatentTable",
     "import_official",
+    "is_latent_file",
     "list_checkpoints",
     "load_checkpoint",
     "load_gallery",

@@ -105,6 +105,14 @@ def read_latent(source: str, latent_dim: int) -> Float[np.ndarray, " p"]:
     return latent
 
 
+def is_latent_file(file: Path, latent_dim: int) -> bool:
+    """Whether a `.npy` file holds as many numbers as a latent; one that cannot be read counts, so that reading it says why."""
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False).size == latent_dim
+    except (OSError, ValueError, EOFError):
+        return True
+
+
 def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """All tensors of a safetensors file and its header's metadata.
 

@@ -7,7 +7,8 @@ import medfuncta_core.cli.preparing
 import medfuncta_core.cli.promoting
 import medfuncta_core.cli.runs
 import medfuncta_core.cli.sets
-import medfuncta_core.cli.training  # noqa: F401  (each module adds its commands to the app)
+import medfuncta_core.cli.training
+import medfuncta_core.cli.walking  # noqa: F401  (each module adds its commands to the app)
 from medfuncta_core.cli.app import app
 
 __all__ = ["app"]

@@ -147,9 +147,10 @@ def _query(opened: MednfSet, query: str, index: int, device: str) -> np.ndarray 
     """A row's number, a latent, or the latent of a signal fitted by the set's own network."""
     if query.isdecimal() and not Path(query).exists():
         return int(query)
+    from medfuncta_core.checkpoint import is_latent_file
     from medfuncta_core.mednf.mednf_set import find_latent
 
-    if Path(query).suffix == ".npy" and not _is_signal(Path(query), opened.latent_dim):
+    if Path(query).suffix == ".npy" and is_latent_file(Path(query), opened.latent_dim):
         return find_latent(query, opened.latent_dim)
     from medfuncta_core.checkpoint import load_checkpoint
     from medfuncta_core.fitting import Fitter
@@ -158,16 +159,6 @@ def _query(opened: MednfSet, query: str, index: int, device: str) -> np.ndarray 
     fitter = Fitter(load_checkpoint(opened.checkpoint_path), device=device)
     spec = fitter.checkpoint.config.signal if fitter.checkpoint else None
     return fitter.fit(read_signal(query, spec=spec, index=index)).latent
-
-
-def _is_signal(file: Path, latent_dim: int) -> bool:
-    """Whether an array's shape says that it is no latent."""
-    import numpy as np
-
-    try:
-        return np.load(file, mmap_mode="r", allow_pickle=False).size != latent_dim
-    except (OSError, ValueError, EOFError):
-        return False  # reading it as a latent says what is wrong
 
 
 def _rows(opened: MednfSet, rows: Any, distances: Any) -> list[dict[str, Any]]:

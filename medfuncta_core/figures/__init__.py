@@ -2,9 +2,10 @@
 
 from medfuncta_core.figures.animations import to_gif, to_mp4
 from medfuncta_core.figures.classes import CLASS_COLOURS, class_colour
-from medfuncta_core.figures.curves import confusion_figure, curves_figure, path_quality, spectrum_figure
+from medfuncta_core.figures.curves import components_figure, confusion_figure, curves_figure, path_quality, spectrum_figure
 from medfuncta_core.figures.frames import contact_sheet, frame_url, render_frame
 from medfuncta_core.figures.maps import Colouring, MapFrame, colour_classes, colour_column, frame_map, pack_map, read_selection
+from medfuncta_core.figures.morphs import difference_url, film, part_aspect, part_pixels, part_url
 from medfuncta_core.figures.pictures import (
     ERROR_LIMITS,
     MAGMA,
@@ -40,19 +41,25 @@ __all__ = [
     "class_colour",
     "colour_classes",
     "colour_column",
+    "components_figure",
     "confusion_figure",
     "contact_sheet",
     "curves_figure",
     "cut_planes",
+    "difference_url",
     "ecg_figure",
     "encode_png",
     "error_values",
+    "film",
     "frame_map",
     "frame_url",
     "heat_map",
     "loss_curve",
     "overlaid_curves",
     "pack_map",
+    "part_aspect",
+    "part_pixels",
+    "part_url",
     "path_quality",
     "psnr_curve",
     "read_selection",

@@ -73,6 +73,34 @@ def spectrum_figure(variances: Float[np.ndarray, " p"], marked: Mapping[str, int
     return figure
 
 
+def components_figure(counts: Sequence[int], psnr: Sequence[float], whole: float, share: float, needed: int | None) -> go.Figure:
+    """Mean PSNR of signals decoded from their first principal components.
+
+    Args:
+        counts: Components kept, rising.
+        psnr: With each number of them, dB.
+        whole: With the whole latents, dB.
+        share: Of it that is asked for.
+        needed: Components that keep it; None where all do not.
+    """
+    figure = go.Figure(layout={"template": TEMPLATE, "margin": MARGIN, "showlegend": False, "hovermode": "closest"})
+    figure.add_scatter(
+        x=list(counts),
+        y=list(psnr),
+        mode="lines+markers",
+        line={"color": OKABE_ITO[0], "width": 2},
+        hovertemplate="%{x:,} components: %{y:.1f} dB<extra></extra>",
+    )
+    words = {"text": f"{share:.0%} of the whole latents' PSNR", "yanchor": "bottom"}
+    dash = {"color": OKABE_ITO[1], "width": 1, "dash": DASHES[1]}
+    figure.add_hline(y=share * whole, line=dash, annotation=words, annotation_position="top left")
+    if needed is not None:
+        figure.add_vline(x=needed, line={**dash, "dash": DASHES[2]}, annotation={"text": f"{needed:,}", "yanchor": "bottom"})
+    figure.update_xaxes(title={"text": "Components kept", "standoff": 6}, type="log", dtick="D2", tickformat=",d")
+    figure.update_yaxes(title={"text": "PSNR (dB)", "standoff": 6})
+    return figure
+
+
 def confusion_figure(counts: Int[np.ndarray, "c c"], names: Sequence[str]) -> go.Figure:
     """A confusion matrix: a row is the truth, its cells the share and number predicted as each class."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

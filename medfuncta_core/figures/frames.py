@@ -26,11 +26,16 @@ def render_frame(values: Float[np.ndarray, "*shape c"], kind: Kind, height: int 
         return _draw_trace(values[:, 0], height)
     if kind == "image":
         return _enlarge(to_pixels(values), math.ceil(height / len(values)))
-    cuts = [to_pixels(plane.swapaxes(0, 1)[::-1]) for plane in cut_planes(values)]
+    return render_planes(cut_planes(values), height)
+
+
+def render_planes(planes: Sequence[Float[np.ndarray, "_ _ c"]], height: int = 192) -> UInt8[np.ndarray, "h w 3"]:
+    """The middle planes of a volume, side by side; arguments as in `render_frame`."""
+    cuts = [to_pixels(plane.swapaxes(0, 1)[::-1]) for plane in planes]
     factor = math.ceil(height / max(len(cut) for cut in cuts))
-    planes = [_enlarge(cut, factor) for cut in cuts]
-    tallest = max(len(plane) for plane in planes)
-    padded = [np.pad(plane, ((0, tallest - len(plane)), (0, 4), (0, 0))) for plane in planes]
+    enlarged = [_enlarge(cut, factor) for cut in cuts]
+    tallest = max(len(cut) for cut in enlarged)
+    padded = [np.pad(cut, ((0, tallest - len(cut)), (0, 4), (0, 0))) for cut in enlarged]
     return np.concatenate(padded, axis=1)[:, :-4]
 
 
