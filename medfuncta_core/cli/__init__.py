@@ -6,6 +6,7 @@ import medfuncta_core.cli.importing
 import medfuncta_core.cli.preparing
 import medfuncta_core.cli.promoting
 import medfuncta_core.cli.runs
+import medfuncta_core.cli.set_tools
 import medfuncta_core.cli.sets
 import medfuncta_core.cli.training
 import medfuncta_core.cli.walking  # noqa: F401  (each module adds its commands to the app)

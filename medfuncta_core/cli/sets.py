@@ -36,6 +36,13 @@ class Dtype(StrEnum):
     float32 = "float32"
 
 
+class ModelChoice(StrEnum):
+    """Where a set has its network."""
+
+    copy = "copy"
+    refer = "refer"
+
+
 class MetricChoice(StrEnum):
     """A distance between latents."""
 
@@ -72,12 +79,15 @@ def encode(
     name: Annotated[str | None, typer.Option("--name", help="Name of the set; the folder's if left out.")] = None,
     licence: Annotated[str, typer.Option("--licence", help="Licence of the latents; the data's if left out.")] = "",
     task: Annotated[str, typer.Option("--task", help="What the labels are for.")] = "",
+    model: Annotated[
+        ModelChoice, typer.Option("--model", help="copy: the set has its network; refer: it names one of checkpoints/.")
+    ] = ModelChoice.copy,
     device: DeviceOption = Device.auto,
     as_json: JsonOption = False,
 ) -> None:
     """Fit a whole data set and store it as a MedNF set; under torchrun, on several devices."""
     given: dict[str, Any] = {"limit": limit, "per_class": per_class, "batch_size": batch_size, "fit_steps": fit_steps}
-    given |= {"name": name, "licence": licence or None, "task": task or None}
+    given |= {"model": str(model), "name": name, "licence": licence or None, "task": task or None}
     given |= {"splits": tuple(str(split) for split in splits) if splits else None}
     from tqdm import tqdm
 

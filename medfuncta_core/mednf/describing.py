@@ -11,11 +11,15 @@ from medfuncta_core.checkpoint import Checkpoint
 from medfuncta_core.config import DataSetInfo
 from medfuncta_core.mednf.metadata import LABELS_COLUMN, METADATA_COLUMNS, SetInfo
 from medfuncta_core.mednf.planning import EncodePlan, Selection
+from medfuncta_core.mednf.registry import RegisteredSet, find_registered
 from medfuncta_core.signals import DataSet
 
 
-def name_classes(checkpoint: Checkpoint | None, data: DataSet) -> tuple[str, ...]:
-    """The checkpoint's names of the same classes, where the data file has numbers only."""
+def name_classes(checkpoint: Checkpoint | None, data: DataSet, registered: RegisteredSet | None = None) -> tuple[str, ...]:
+    """The registry's names of the same classes, else the checkpoint's where the data file has numbers only."""
+    several = data.extras[LABELS_COLUMN].shape[1] if LABELS_COLUMN in data.extras else 0
+    if registered is not None and len(registered.class_names) == (several or len(data.class_names)):
+        return registered.class_names
     known = checkpoint.config.data.class_names if checkpoint and checkpoint.config.data else ()
     numbered = data.class_names == tuple(str(number) for number in range(len(data.class_names)))
     return known if numbered and len(known) == len(data.class_names) else data.class_names
@@ -24,10 +28,14 @@ def name_classes(checkpoint: Checkpoint | None, data: DataSet) -> tuple[str, ...
 def describe_set(checkpoint: Checkpoint, selection: Selection, plan: EncodePlan) -> tuple[SetInfo, dict[str, Any]]:
     """A set's info, and the columns that do not come from fitting."""
     first = selection.parts[0]
-    class_names = name_classes(checkpoint, first)
+    registered = find_registered(first.name)
+    class_names = name_classes(checkpoint, first, registered)
     known, request = checkpoint.config.data, plan.request
     same_data = known is not None and known.sha256 == first.sha256
     licence = first.licence or (known.licence if known is not None and same_data else "")
+    licence = licence or (registered.licence if registered is not None else "")
+    labelled = first.labels is not None or LABELS_COLUMN in first.extras
+    task = registered.task if registered is not None else "classification"
     info = SetInfo(
         name=plan.name,
         rows=plan.rows,
@@ -51,7 +59,7 @@ def describe_set(checkpoint: Checkpoint, selection: Selection, plan: EncodePlan)
             file=file_name(first),
         ),
         licence=request.licence or licence,
-        task=request.task or ("classification" if first.labels is not None or LABELS_COLUMN in first.extras else ""),
+        task=request.task or (task if labelled else ""),
         sample=_describe_sample(plan, selection),
     )
     return info, _origin_columns(selection, class_names) | place_columns(plan.rows, request.rows_per_shard)

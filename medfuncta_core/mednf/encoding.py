@@ -19,8 +19,7 @@ from safetensors.numpy import save
 from medfuncta_core import metrics
 from medfuncta_core.atomic import write_atomically
 from medfuncta_core.checkpoint import Checkpoint, load_checkpoint
-from medfuncta_core.checkpoint.descriptions import CARD_FILE as MODEL_CARD
-from medfuncta_core.checkpoint.descriptions import CONFIG_FILE, WEIGHTS_FILE
+from medfuncta_core.checkpoint.descriptions import WEIGHTS_FILE
 from medfuncta_core.checkpoint.latents import read_tensors
 from medfuncta_core.config import FitConfig
 from medfuncta_core.errors import CheckpointError, SetError, SignalError
@@ -30,8 +29,10 @@ from medfuncta_core.mednf.card import make_set_card
 from medfuncta_core.mednf.choosing import choose_batch_size
 from medfuncta_core.mednf.describing import describe_set
 from medfuncta_core.mednf.metadata import CARD_FILE, MODEL_FOLDER, PLAN_FOLDER, write_metadata
+from medfuncta_core.mednf.networks import copy_model, find_network
 from medfuncta_core.mednf.planning import EncodePlan, EncodeRequest, Selection, select_signals, settle_plan, tidy
 from medfuncta_core.mednf.ranks import current_rank, joined
+from medfuncta_core.mednf.registry import data_of
 from medfuncta_core.mednf.shards import DTYPES, read_shard, shard_name, write_shard
 from medfuncta_core.signals.sources import hash_file
 
@@ -84,7 +85,7 @@ def encode(
 
     Args:
         checkpoint: Directory of the shared network.
-        data: As for `load_data_set`.
+        data: As for `load_data_set`, or the name of one of the paper's sets, such as PneumoniaNF.
         out: Folder of the set; new, or with `resume` one that was begun.
         request: Which signals, how stored; everything as float16 when None.
         resume: Go on with what was begun; a finished set is left alone.
@@ -102,8 +103,10 @@ def encode(
     with joined(rank) as meet:
         fitter = _open_fitter(Path(checkpoint), request, device)
         assert fitter.checkpoint is not None
-        selection = select_signals(data, request, fitter.checkpoint.config.signal, cache_dir)
+        selection = select_signals(data_of(str(data)), request, fitter.checkpoint.config.signal, cache_dir)
         asked = make_plan(fitter.checkpoint, fitter, selection, request, directory)
+        if request.model == "refer":
+            find_network(directory, asked.checkpoint, asked.checkpoint_sha256)  # before the work, not after it
         plan = settle_plan(directory, asked, resume) if rank.rank == 0 else None
         meet()
         if rank.rank > 0:
@@ -111,7 +114,8 @@ def encode(
         if plan is None:
             yield EncodeStep(len(selection), len(selection), 0, 0, None, 0.0, 0.0)
             return
-        copy_model(Path(checkpoint), directory / MODEL_FOLDER)
+        if plan.request.model == "copy":
+            copy_model(Path(checkpoint), directory / MODEL_FOLDER)
         yield from _fit_shards(fitter, selection, plan, directory, rank)
         meet()
         if rank.rank == 0:
@@ -145,13 +149,6 @@ def make_plan(
         checkpoint=checkpoint.config.name,
         checkpoint_sha256=hash_file(checkpoint.path / WEIGHTS_FILE),
     )
-
-
-def copy_model(source: Path, target: Path) -> None:
-    """The checkpoint's files, byte for byte; its configuration last, as it makes a checkpoint of the folder."""
-    for name in (WEIGHTS_FILE, MODEL_CARD, CONFIG_FILE):
-        if (source / name).is_file() and not (target / name).is_file():
-            write_atomically(target / name, (source / name).read_bytes(), SetError)
 
 
 def _open_fitter(checkpoint: Path, request: EncodeRequest, device: str) -> Fitter:
@@ -258,6 +255,6 @@ def _finish(checkpoint: Checkpoint, selection: Selection, plan: EncodePlan, dire
     columns: dict[str, Any] = {name: np.concatenate([part[name] for part in qualities]) for name in ("mse", "psnr", "ssim")}
     info, described = describe_set(checkpoint, selection, plan)
     columns = described | columns
-    write_atomically(directory / CARD_FILE, make_set_card(info, columns).encode(), SetError)
+    write_atomically(directory / CARD_FILE, make_set_card(info, columns, plan.request.model == "copy").encode(), SetError)
     write_metadata(directory, info, columns)
     tidy(directory)

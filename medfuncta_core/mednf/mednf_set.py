@@ -15,7 +15,8 @@ from jaxtyping import Float, Int
 
 from medfuncta_core.checkpoint import read_latent
 from medfuncta_core.errors import SetError
-from medfuncta_core.mednf.metadata import METADATA_FILE, MODEL_FOLDER, SetInfo, as_array, read_columns, read_info
+from medfuncta_core.mednf.metadata import METADATA_FILE, SetInfo, as_array, read_columns, read_info
+from medfuncta_core.mednf.networks import find_network
 from medfuncta_core.mednf.shards import Shard, read_shard, shard_name
 
 
@@ -60,8 +61,12 @@ class MednfSet:
 
     @property
     def checkpoint_path(self) -> Path:
-        """The shared network that decodes these latents."""
-        return self.path / MODEL_FOLDER
+        """The shared network that decodes these latents: the set's own `model/`, or the checkpoint that it names.
+
+        Raises:
+            SetError: when it is not there, or has other weights than the latents were fitted with.
+        """
+        return find_network(self.path, self.info.checkpoint, self.info.checkpoint_sha256)
 
     @cached_property
     def metadata(self) -> pa.Table:
@@ -231,6 +236,7 @@ def find_latent(source: str, latent_dim: int) -> Float[np.ndarray, " p"]:
     latents = open_set(name)
     if latents.latent_dim != latent_dim:
         raise SetError(
-            f"{name}: latents of {latents.latent_dim} numbers, this checkpoint's have {latent_dim}; use {latents.checkpoint_path}"
+            f"{name}: latents of {latents.latent_dim} numbers, this checkpoint's have {latent_dim}; "
+            f"use the set's own network, {latents.info.checkpoint}"
         )
     return latents.latent(int(row))

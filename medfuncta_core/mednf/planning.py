@@ -36,6 +36,10 @@ class EncodeRequest(Config):
     name: str | None = Field(default=None, description="Of the set; the folder's when None.")
     licence: str = Field(default="", description="Licence of the latents; the data's when empty.")
     task: str = Field(default="", description="What the labels are for, in words.")
+    model: Literal["copy", "refer"] = Field(
+        default="copy",
+        description="Put the network into the set, or only say which of the checkpoints it is, by name and digest.",
+    )
 
 
 class EncodePlan(Config):
