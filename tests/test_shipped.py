@@ -8,11 +8,16 @@ import pytest
 
 from medfuncta_core.checkpoint import list_checkpoints, load_checkpoint, load_gallery, make_card
 from medfuncta_core.fitting import Fitter
+from medfuncta_core.mednf import list_sets, open_set
+from medfuncta_core.mednf.card import make_set_card
+from medfuncta_core.mednf.verifying import verify_set
 from medfuncta_core.signals import load_data_set
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {"ecg": 38.0, "chest-xray-64": 27.0, "dermatoscope-64": 25.0, "hippocampus-32": 20.0}
 NAMES = sorted(FLOORS)
+SETS = ("ecg", "hippocampus-32")
+MAX_SET_BYTES = 4 << 20
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -69,3 +74,34 @@ def test_shipped_checkpoint_fits_real_signals_as_its_card_says(name: str, shared
     (test,) = [metrics for metrics in checkpoint.config.metrics if metrics.split == "test"]
     found = float(Fitter(checkpoint, device="cpu").fit_batch(values).psnr.mean())
     assert found > test.psnr - 5
+
+
+def test_shipped_sets_are_all_there_and_small() -> None:
+    assert [found.path.name for found in list_sets(ROOT / "sets")] == list(SETS)
+    for name in SETS:
+        files = [file for file in (ROOT / "sets" / name).rglob("*") if file.is_file()]
+        assert sum(file.stat().st_size for file in files) < MAX_SET_BYTES
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_shipped_set_belongs_to_its_checkpoint_and_states_its_licence(name: str) -> None:
+    opened = open_set(ROOT / "sets" / name)
+    assert opened.name == opened.info.checkpoint == name
+    assert opened.checkpoint_path == ROOT / "checkpoints" / name
+    config = load_checkpoint(opened.checkpoint_path).config
+    assert config.data is not None
+    assert opened.info.licence == config.data.licence
+    assert opened.class_names == config.data.class_names
+    assert set(opened.labels.tolist()) == set(range(len(opened.class_names)))
+    assert {"train", "val", "test"} == set(opened.column("split").tolist())
+    columns = {column: opened.column(column) for column in opened.columns}
+    assert (opened.path / "README.md").read_text() == make_set_card(opened.info, columns, has_model=False)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_shipped_set_is_sound_and_its_rows_decode_as_stated(name: str, shared_data: Path) -> None:
+    file = shared_data / open_set(ROOT / "sets" / name).info.data.file
+    *_, last = verify_set(ROOT / "sets" / name, file if file.exists() else None, sample=4, device="cpu")
+    assert last.report.problems == []
+    assert last.report.decoded == 4
+    assert last.report.compared == (4 if file.exists() else 0)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from medfuncta_core.checkpoint.datapoints import Datapoint, find_datapoints, read_datapoints
 from medfuncta_core.checkpoint.files import save_checkpoint
-from medfuncta_core.checkpoint.latents import SPLITS, LatentTable, save_latents
-from medfuncta_core.checkpoint.pickles import as_tensor, read_pickle
+from medfuncta_core.checkpoint.latents import LatentTable, save_latents
 from medfuncta_core.checkpoint.published import PublishedField, Scalar, convert_weights, grid_shape, read_field, read_recipe
 from medfuncta_core.config import KIND_OF_AXES, CheckpointConfig, DataSetInfo, FieldConfig, FitConfig, SignalSpec
 from medfuncta_core.errors import CheckpointError, ConfigError
 from medfuncta_core.fields import ModulatedSIREN
 
 LATENTS_FILE = "latents.safetensors"
-Datapoint = tuple[str, int, Path]  # split, number, file
 Watch = Callable[[list[Datapoint]], Iterable[Datapoint]]
 
 
@@ -175,45 +172,15 @@ def _expected_signal(
 
 def _read_latents(folder: Path, latent_dim: int, watch: Watch) -> tuple[LatentTable, tuple[str, ...]]:
     """All `datapoint_N.pt` below a folder, by split and number; unreadable ones become a line each."""
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder}: no such folder; give the one with train, val and test, or one of these")
-    places = [(split, folder / split) for split in SPLITS if (folder / split).is_dir()]
-    places = places or [(folder.resolve().name if folder.resolve().name in SPLITS else "", folder)]
-    files: list[Datapoint] = []
-    for split, place in places:
-        named = [(re.fullmatch(r"datapoint_(\d+)\.pt", file.name), file) for file in place.iterdir()]
-        files += sorted((split, int(match[1]), file) for match, file in named if match)
+    files = find_datapoints(folder)
     rows: list[tuple[np.ndarray, np.ndarray, str, int]] = []
     problems: list[str] = []
-    for split, number, file in watch(files):
-        try:
-            latent, label = _read_datapoint(file, latent_dim)
-            if rows and label.shape != rows[0][1].shape:
-                raise CheckpointError(f"{file}: {label.size} labels where the others have {rows[0][1].size}; left out")
-        except CheckpointError as error:
-            problems.append(str(error))
+    for (split, number, _), reading in zip(watch(files), read_datapoints(files, latent_dim), strict=True):
+        if reading.latent is None:
+            problems.append(reading.problem)
         else:
-            rows.append((latent, label, split, number))
+            rows.append((reading.latent, reading.label, split, number))
     if not rows:
-        raise CheckpointError(
-            problems[0] if problems else f"{folder}: no datapoint_N.pt in it; give the folder of a published set"
-        )
+        raise CheckpointError(problems[0])
     latents, labels, splits, numbers = zip(*rows, strict=True)
     return LatentTable(np.stack(latents), np.stack(labels), splits, np.array(numbers, dtype=np.int64)), tuple(problems)
-
-
-def _read_datapoint(file: Path, latent_dim: int) -> tuple[np.ndarray, np.ndarray]:
-    content = read_pickle(file)
-    if not isinstance(content, dict) or "modulations" not in content:
-        raise CheckpointError(f"{file}: no modulations in it; not a latent of the published implementation")
-    latent = as_tensor(content["modulations"], f"{file}: modulations")
-    if latent.numel() != latent_dim:
-        raise CheckpointError(f"{file}: {latent.numel()} modulations, the field has {latent_dim}; a latent of another field")
-    try:
-        label = torch.as_tensor(content.get("label", -1))
-        if label.numel() > label.untyped_storage().nbytes():
-            raise ValueError("claims more labels than the file holds")
-        label = label.to(torch.int64).flatten().numpy()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{file}: its label is no number; save it again") from error
-    return latent.reshape(-1).numpy(), label.reshape(()) if label.size == 1 else label

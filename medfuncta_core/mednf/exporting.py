@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -87,19 +87,18 @@ def _write_npz(opened: MednfSet, target: Path) -> Iterator[ExportStep]:
         with archive.open(entry, "w", force_zip64=True) as member:
             stored = np.dtype(opened.info.dtype).newbyteorder("<")
             header = {"descr": np.lib.format.dtype_to_descr(stored), "fortran_order": False}
-            np.lib.format.write_array_header_1_0(_stream(member), header | {"shape": (len(opened), opened.latent_dim)})
+            start = io.BytesIO()
+            np.lib.format.write_array_header_1_0(start, header | {"shape": (len(opened), opened.latent_dim)})
+            member.write(start.getvalue())
             for first, block in opened.blocks(_ROWS):
                 member.write(np.ascontiguousarray(block).tobytes())
                 yield ExportStep(first + len(block), len(opened))
         arrays = {name: _plain(opened.column(name)) for name in opened.columns if name not in ("shard", "row")}
         arrays |= {"class_names": np.array(opened.class_names, dtype=np.str_), "shape": np.array(opened.shape, np.int64)}
         for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(_stream(member), array, allow_pickle=False)
-
-
-def _stream(member: Any) -> BinaryIO:
-    return member
+            content = io.BytesIO()
+            np.lib.format.write_array(content, array, allow_pickle=False)
+            archive.writestr(f"{name}.npy", content.getvalue())
 
 
 def _plain(column: np.ndarray) -> np.ndarray:
