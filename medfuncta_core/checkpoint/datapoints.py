@@ -86,9 +86,7 @@ def read_datapoints(files: Sequence[Datapoint], latent_dim: int, workers: int | 
     runs = [files[first : first + FILES_AT_ONCE] for first in range(0, len(files), FILES_AT_ONCE)]
     labels: tuple[int, ...] | None = None
     with _pool(workers) as pool:
-        jobs = (
-            (_read_run(run, latent_dim) for run in runs) if pool is None else pool.map(_read_run, runs, [latent_dim] * len(runs))
-        )
+        jobs = (map if pool is None else pool.map)(partial(_read_run, latent_dim=latent_dim), runs)
         for results in jobs:
             for reading in results:
                 if reading.latent is not None:
