@@ -29,7 +29,7 @@ from medfuncta_core.mednf import open_set
 
 latents = open_set("{folder}")
 field = Fitter(load_checkpoint(latents.checkpoint_path))
-signal = field.decode(latents.latent(0), {shape})     # any shape: the field is continuous
+signal = field.decode(latents.latent(0), {shape})  # any shape: the field is continuous
 latents.labels, latents.column("psnr")
 ```
 
