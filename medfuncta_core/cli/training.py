@@ -71,14 +71,15 @@ def train(
         raise typer.BadParameter(
             "a run is resumed with its own settings; leave --set, --steps and --shape out, or repeat --preset"
         )
-    request = None if preset is None else _request(preset, data or "", changes, points)
+    request = None if preset is None else make_request(preset, data or "", changes, points)
     if request is not None:
         more = {"name": name or "", "licence": licence, "device": str(device), "tensorboard": tensorboard}
         request = request.model_copy(update=more)
-    emit(*_train(RunFolder(out), request, data, str(device), resume, as_json))
+    emit(*_train(RunFolder(out), request, data, str(device), resume, as_json, tensorboard=tensorboard))
 
 
-def _request(preset: str, data: str, changes: list[str], shape: tuple[int, ...] | None) -> RunRequest:
+def make_request(preset: str, data: str, changes: list[str], shape: tuple[int, ...] | None) -> RunRequest:
+    """What to train, from options of the command line; a preset that there is not is the user's mistake (exit code 2)."""
     from medfuncta_core.config import PRESETS
     from medfuncta_core.runs import RunRequest
 
@@ -90,14 +91,23 @@ def _request(preset: str, data: str, changes: list[str], shape: tuple[int, ...] 
 
 
 def _train(
-    folder: RunFolder, request: RunRequest | None, data: str | None, device: str, resume: bool, as_json: bool
+    folder: RunFolder,
+    request: RunRequest | None,
+    data: str | None,
+    device: str,
+    resume: bool,
+    as_json: bool,
+    *,
+    tensorboard: bool = False,
 ) -> tuple[dict[str, Any], bool, list[str]]:
     """Train to the end, or until a signal or `runs stop` ends it; the report has the best validation of the whole run."""
-    from medfuncta_core.runs.request import take_run
+    from medfuncta_core.runs.request import ask_for_events, take_run
 
     resume = resume or _is_restart(folder)
     if resume and os.environ.get("RANK", "0") == "0":
         take_run(folder, request)
+        if tensorboard:
+            ask_for_events(folder)
 
     from medfuncta_core.learning import join_ranks, leave_ranks
     from medfuncta_core.runs.starting import continue_run, start_run

@@ -110,18 +110,19 @@ def locked(file: Path, *, wait: bool = False) -> Iterator[bool]:
         os.close(descriptor)  # and with it the lock
 
 
-def spawn(arguments: Sequence[str], output: IO[bytes] | int, *, launcher: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+def spawn(
+    arguments: Sequence[str], output: IO[bytes] | int, *, launcher: Sequence[str] = (), stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     """Start `python -m medfuncta_core ARGUMENTS` in a session of its own: closing a terminal, a page or the app leaves it alone.
 
     Args:
         arguments: Of the command line.
         output: Where its stdout and stderr go.
         launcher: What starts it instead of the interpreter itself, such as torchrun's module and options.
+        stdin: Nothing, or a pipe.
     """
     root = str(Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     command = [sys.executable, *launcher, "-m", "medfuncta_core", *arguments]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
-    )
+    return subprocess.Popen(command, stdin=stdin, stdout=output, stderr=output, env=environment, start_new_session=True)

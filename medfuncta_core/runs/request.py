@@ -109,6 +109,13 @@ def write_request(folder: RunFolder, request: RunRequest) -> None:
     write_atomically(folder.path / "request.json", request.model_dump_json(indent=2).encode(), TrainingError)
 
 
+def ask_for_events(folder: RunFolder) -> None:
+    """Have a run that is about to be resumed write TensorBoard's event files from now on."""
+    request = read_request(folder)
+    if request is not None and not request.tensorboard:
+        write_request(folder, request.model_copy(update={"tensorboard": True}))
+
+
 def take_run(folder: RunFolder, asked: RunRequest | None = None) -> None:
     """Say that this process is about to train a run that waits or ended early; quick, since it is said before torch is imported.
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medfuncta_core.checkpoint import read_config, save_checkpoint
 from medfuncta_core.config import Metrics
@@ -33,10 +34,13 @@ from medfuncta_core.learning.state import STATE_FILE, Progress, load_state
 from medfuncta_core.runs.commands import Commands
 from medfuncta_core.runs.folder import RunConfig, RunFolder
 from medfuncta_core.runs.reporting import Reporter, disk_is_full, reason_of
-from medfuncta_core.runs.request import RunRequest, write_request
+from medfuncta_core.runs.request import RunRequest, read_request, write_request
 from medfuncta_core.runs.sampling import keep_samples
 from medfuncta_core.runs.status import reserve_space
 from medfuncta_core.signals import DataSet
+
+if TYPE_CHECKING:  # TensorBoard's formats are read for those who ask for its files
+    from medfuncta_core.runs.tensorboard import EventLog
 
 FREE_BYTES = 2**20  # beside the state, before a run goes on after the disk was full
 RETRY_SECONDS = 5.0
@@ -102,6 +106,15 @@ class _Lead:
     commands: Commands
     reporter: Reporter
 
+    def open_events(self) -> EventLog | None:
+        """TensorBoard's files, where the run was asked to write them."""
+        request = read_request(self.folder)
+        if request is None or not request.tensorboard:
+            return None
+        from medfuncta_core.runs.tensorboard import EventLog
+
+        return EventLog(self.folder.path, self.reporter.step)
+
 
 def _lead(lead: _Lead, *, resume: bool) -> Iterator[TrainEvent]:
     """Train, wait while paused, train on; whatever happens, `status.json` tells it."""
@@ -146,15 +159,24 @@ def _train_on(lead: _Lead, *, resume: bool) -> Iterator[TrainEvent]:
     resume = bool(run.ranks.highest(int(resume and folder.begun)))
     if not resume:
         keep_samples(folder.path, run, Progress())
-    for event in train(run, resume=resume, stop=lead.commands.interrupt):
-        folder.append(event, **reporter.measured(event))
-        reporter.note(event)
-        if isinstance(event, Validation):
-            _export(folder, run, lead.config, learned_field(run, best=False)[1])
-        if not isinstance(event, TrainStep):
-            folder.log(_tell(event))
-        reporter.write_sometimes()
-        yield event
+    events = lead.open_events()
+    try:
+        if events is not None and not resume:
+            events.show(0)
+        for event in train(run, resume=resume, stop=lead.commands.interrupt):
+            folder.append(event, **reporter.measured(event))
+            reporter.note(event)
+            if isinstance(event, Validation):
+                _export(folder, run, lead.config, learned_field(run, best=False)[1])
+            if not isinstance(event, TrainStep):
+                folder.log(_tell(event))
+            if events is not None:
+                events.note(event)
+            reporter.write_sometimes()
+            yield event
+    finally:
+        if events is not None:
+            events.close()
 
 
 def _follow(run: TrainingRun, commands: Commands) -> Iterator[TrainEvent]:
