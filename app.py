@@ -19,7 +19,7 @@ st.html(ASSETS / "app.css")
 
 pages = {
     "Explore": [st.Page("pages/fit.py", title="Fit", icon=":material/ssid_chart:", default=True)],
-    "Learn": [],
+    "Learn": [st.Page("pages/train.py", title="Train", icon=":material/model_training:")],
     "Measure": [],
 }
 st.navigation({group: entries for group, entries in pages.items() if entries}).run()

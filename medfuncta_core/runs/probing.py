@@ -112,7 +112,8 @@ class Probe:
 
     def _note(self, values: dict[str, Any]) -> None:
         if "step_seconds" in values:
-            self.estimate = Estimate(**(values | {"shape": tuple(values["shape"])}))
+            values["shape"] = tuple(values["shape"])
+            self.estimate = Estimate(**values)
         else:
             self.measured = Measured(**values)
 

@@ -17,8 +17,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary
+
+# protobuf makes these classes while it is imported, where no type checker sees them.
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
 from medfuncta_core.errors import TrainingError
 from medfuncta_core.learning import Recovery, TrainEvent, TrainStep

@@ -32,9 +32,7 @@ def keep_data_set(content: bytes, name: str, root: str | Path) -> Path:
     """
     suffix = Path(name).suffix.lower()
     if suffix not in (".npz", ".zip", ".csv"):
-        raise DataSetError(
-            f"{name}: is no data set; give a .npz, a .csv of beats, or a .zip of a folder with a sub-folder a class"
-        )
+        raise DataSetError(f"{name}: is no data set; give a .npz, a .csv of beats, or a .zip of a folder of files")
     if len(content) > MAX_UPLOAD_BYTES:
         raise DataSetError(f"{name}: is larger than {MAX_UPLOAD_BYTES / 2**30:.0f} GiB; give its path on this machine instead")
     stem = re.sub(r"[^\w-]+", "-", Path(name).stem).strip("-_")[:48] or "data"

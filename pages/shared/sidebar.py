@@ -82,8 +82,13 @@ def _apply_wanted(configs: dict[str, CheckpointConfig]) -> None:
         state.set_widget("checkpoint", next(iter(configs)))
 
 
-def _devices() -> list[str]:
-    """Auto, and what this machine has."""
+def accelerated() -> bool:
+    """Whether this machine has a GPU to compute on."""
     from medfuncta_core.fitting import choose_device
 
-    return ["auto", "cpu", "cuda"] if choose_device("auto").type == "cuda" else ["auto", "cpu"]
+    return choose_device("auto").type == "cuda"
+
+
+def _devices() -> list[str]:
+    """Auto, and what this machine has."""
+    return ["auto", "cpu", "cuda"] if accelerated() else ["auto", "cpu"]

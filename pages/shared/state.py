@@ -66,6 +66,11 @@ def gallery_file(checkpoint: str) -> Path:
     return Path(os.environ.get("MEDFUNCTA_GALLERY", ROOT / "assets" / "gallery")) / f"{checkpoint}.safetensors"
 
 
+def data_root() -> Path:
+    """Where uploaded data sets are kept: `MEDFUNCTA_DATA`, else the repository's `data/`."""
+    return Path(os.environ.get("MEDFUNCTA_DATA", ROOT / "data"))
+
+
 def set_root() -> Path:
     """Where MedNF sets are looked for: `MEDFUNCTA_SETS`, else the repository's `sets/`."""
     return Path(os.environ.get("MEDFUNCTA_SETS", ROOT / "sets"))
