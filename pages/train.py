@@ -9,7 +9,7 @@ from pages.shared.train_data import choose_data
 from pages.shared.train_estimate import show_estimate
 from pages.shared.train_launch import launched, show_launch
 from pages.shared.train_settings import choose_training
-from pages.shared.train_survey import show_survey
+from pages.shared.train_survey import show_classes, show_survey
 
 st.title("Train a shared network", anchor=False)
 st.markdown("Choose data and a recipe; the run is a process of its own that outlives this page.")
@@ -20,6 +20,8 @@ with errors_shown():
     with left:
         st.subheader("1. Data", anchor=False)
         data = choose_data()
+        if data is not None:
+            show_classes(data.survey)
     with right:
         if data is None:
             st.info("Choose data on the left: its pictures and counts appear here.", icon=":material/arrow_back:")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,8 +58,8 @@ KNOBS = (
     Knob("field.depth", "Layers K", "Network", 3, 64),
     Knob("field.width", "Width L", "Network", 4, 2048),
     Knob("field.latent_dim", "Latent size P", "Network", 1, 65_536),
-    Knob("field.omega_first", "Frequency ω₁", "Network", 0.1, 1000.0),
-    Knob("field.omega_last", "Frequency ω_K", "Network", 0.1, 2000.0),
+    Knob("field.omega_first", "First frequency ω₁", "Network", 0.1, 1000.0),
+    Knob("field.omega_last", "Last frequency ωₖ", "Network", 0.1, 2000.0),
     Knob("meta.inner_steps", "Inner steps G", "Inner loop", 1, 100),
     Knob("meta.inner_lr", "Inner rate α", "Inner loop", 1e-5, 10.0, also=("fit.inner_lr",)),
     Knob("meta.selection_ratio", "Share of points γ", "Inner loop", 0.001, 1.0),
@@ -85,6 +86,11 @@ KNOBS = (
 )
 OPTIONAL = ("meta.clip_norm", "meta.skip_ratio", "meta.average_decay")
 """Settings that may also be off."""
+
+
+def step_of(value: float | None) -> float:
+    """A sensible step for a number: a unit of its second digit."""
+    return 10.0 ** (math.floor(math.log10(abs(value))) - 1) if value else 0.01
 
 
 def changes(preset: Preset, values: dict[str, float | bool | None]) -> tuple[str, ...]:

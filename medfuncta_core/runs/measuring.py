@@ -64,12 +64,19 @@ def measure(request: RunRequest, *, steps: int = STEPS, seconds: float = SECONDS
         total_seconds=meta.steps * taken + math.ceil(meta.steps / meta.validate_every) * validation,
         memory_bytes=memory_bytes(device) + KEPT_COPIES * 4 * preset.field.parameter_count,
         available_bytes=_available_bytes(device),
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        device=_name(device),
         steps_measured=len(durations),
         parameters=preset.field.parameter_count,
         shape=train_set.shape,
         channels=train_set.channels,
     )
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{threads} CPU thread{'s' if threads > 1 else ''}"
 
 
 def _available_bytes(device: torch.device) -> int | None:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from medfuncta_core.errors import MedFunctaError, TrainingError
-from medfuncta_core.runs.processes import spawn
+from medfuncta_core.runs.processes import let_go, spawn
 from medfuncta_core.runs.request import RunRequest
 
 
@@ -120,7 +120,7 @@ class Probe:
     def _close(self) -> None:
         if self._process.stdin is not None:
             self._process.stdin.close()
-        threading.Thread(target=self._process.wait, daemon=True).start()  # nobody else would bury it
+        let_go(self._process)
         self._output.close()
 
 

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -126,3 +127,8 @@ def spawn(
     command = [sys.executable, *launcher, "-m", "medfuncta_core", *arguments]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(command, stdin=stdin, stdout=output, stderr=output, env=environment, start_new_session=True)
+
+
+def let_go(child: subprocess.Popen[bytes]) -> None:
+    """Have a child that nobody waits for taken from the system's table when it ends, for as long as this process lives."""
+    threading.Thread(target=child.wait, daemon=True).start()

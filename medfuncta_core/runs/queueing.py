@@ -18,7 +18,7 @@ from typing import Any
 from medfuncta_core.atomic import write_atomically
 from medfuncta_core.errors import MedFunctaError, TrainingError
 from medfuncta_core.runs.folder import RunFolder
-from medfuncta_core.runs.processes import locked, spawn
+from medfuncta_core.runs.processes import let_go, locked, spawn
 from medfuncta_core.runs.request import read_request
 from medfuncta_core.runs.status import kept_values, read_status, write_status
 
@@ -82,7 +82,7 @@ def wake_queue(root: Path) -> None:
     """Start a worker when runs wait; should there be one already, the new one ends at once."""
     if _waiting(root):
         with (root / "worker.log").open("ab") as output:
-            spawn(["runs", "work", "--root", str(root.resolve())], output.fileno())
+            let_go(spawn(["runs", "work", "--root", str(root.resolve())], output.fileno()))
 
 
 def work(root: Path) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
+from medfuncta_core.errors import MedFunctaError
 from medfuncta_core.runs import RunView, list_runs, move_in_queue, read_queue, stop, wake_queue
 from pages.shared import state
 from pages.shared.messages import errors_shown_here
@@ -79,12 +81,18 @@ def _show_moves(root: Path, run: RunView, waiting: int) -> None:
         ("down", place < waiting, place + 1, ":material/arrow_downward:"),
     )
     for word, possible, target, icon in moves:
-        if st.button("", key=f"{word}-{run.id}", icon=icon, disabled=not possible, help=f"Move {word}"):
-            move_in_queue(root, run.id, target)
-            st.rerun(scope="fragment")
-    if st.button("", key=f"leave-{run.id}", icon=":material/close:", help="Take it out of the queue; it can be resumed later"):
-        stop(root, run.id)
-        st.rerun(scope="fragment")
+        change = {"on_click": _change, "args": (move_in_queue, root, run.id, target)}
+        st.button("", key=f"{word}-{run.id}", icon=icon, disabled=not possible, help=f"Move {word}", **change)
+    leave = "Take it out of the queue; it can be resumed later"
+    st.button("", key=f"leave-{run.id}", icon=":material/close:", help=leave, on_click=_change, args=(stop, root, run.id))
+
+
+def _change(action: Callable[..., None], *arguments: Any) -> None:
+    """Change the queue; a run that just left it is no mistake worth more than a word."""
+    try:
+        action(*arguments)
+    except MedFunctaError as error:
+        st.toast(str(error), icon=":material/info:")
 
 
 def show_run_link(run: str, label: str = "Open") -> None:

@@ -37,7 +37,9 @@ class TrainData:
 def choose_data() -> TrainData | None:
     """Draw the choice; None while there is nothing to train on, which the page then says what to do about."""
     _open_linked_data()
-    where = st.segmented_control("Where is the data?", [MEDMNIST, UPLOAD, PATH], default=MEDMNIST, required=True, key="data_from")
+    if state.widget("data_from") is None:
+        state.set_widget("data_from", MEDMNIST)
+    where = st.segmented_control("Where is the data?", [MEDMNIST, UPLOAD, PATH], required=True, key="data_from")
     chosen: TrainData | None = None
     with errors_shown_here():
         if where == MEDMNIST:
@@ -72,14 +74,10 @@ def _choose_medmnist() -> TrainData | None:
     name = st.selectbox(
         "Data set", list(sets), key="medmnist_name", help="MedMNIST's own names; a name that ends in 3d holds volumes."
     )
-    edge = st.segmented_control(
-        "Size",
-        sets[name],
-        default=sets[name][0],
-        required=True,
-        key=f"medmnist_edge-{name}",
-        help="Points per axis as published.",
-    )
+    size = f"medmnist_edge-{name}"
+    if state.widget(size) is None:
+        state.set_widget(size, sets[name][0])
+    edge = st.segmented_control("Size", sets[name], required=True, key=size, help="Points per axis as published.")
     flag = find_medmnist(f"{name}:{edge}")
     if flag is None or not cached_medmnist(flag).is_file():
         if flag is not None:

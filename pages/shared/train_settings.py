@@ -9,7 +9,7 @@ import streamlit as st
 
 from medfuncta_core.config import PRESETS, Preset
 from medfuncta_core.runs import RunRequest
-from medfuncta_core.runs.knobs import KNOBS, OPTIONAL, Knob, changes
+from medfuncta_core.runs.knobs import KNOBS, OPTIONAL, Knob, changes, step_of
 from medfuncta_core.runs.suggesting import compression, suggest_presets, suggest_shapes, validation_percent, validation_signals
 from pages.shared import state
 from pages.shared.sidebar import Choice, accelerated
@@ -24,9 +24,12 @@ Values = dict[str, float | bool | None]
 
 def choose_training(data: TrainData, choice: Choice | None) -> RunRequest:
     """Draw preset and settings; what they ask for, not checked yet."""
-    name = _choose_preset(data)
+    left, right = st.columns([3, 2], gap="large", vertical_alignment="bottom")
+    with left:
+        name = _choose_preset(data)
     preset, key = PRESETS[name], f"{name}-{data.data}"
-    shape = _choose_shape(preset, data, key)
+    with right:
+        shape = _choose_shape(preset, data, key)
     values = dict(_show_knobs([knob for knob in KNOBS if not knob.rare], preset, name))
     share, signals = _choose_validation(data, preset, name)
     with st.expander("Rare settings", icon=":material/tune:", key="rare_settings"):
@@ -59,16 +62,17 @@ def _choose_preset(data: TrainData) -> str:
         "Preset",
         names,
         key=key,
+        format_func=lambda name: f"{name}: {PRESETS[name].summary}",
         help="An architecture with the recipe that trains it; the first suits data and machine. Every number can be changed.",
     )
     st.query_params["preset"] = name
-    st.caption(PRESETS[name].summary)
     return name
 
 
 def _choose_shape(preset: Preset, data: TrainData, key: str) -> tuple[int, ...]:
     shapes = suggest_shapes(preset, data.survey.shape)
     if len(shapes) == 1:
+        st.caption(preset.summary)
         return shapes[0]
     owners = {preset.shape: "the preset's", data.survey.shape: "the data's"}
     words = {f"{' × '.join(map(str, shape))}, {owners[shape]}": shape for shape in shapes}
@@ -100,7 +104,7 @@ def _show_knob(knob: Knob, value: float | bool | None, key: str) -> float | bool
         float(low),
         float(high),
         None if value is None else float(value),
-        step=None,
+        step=step_of(value),
         format="%.6g",
         key=key,
         width=WIDTH,
@@ -114,18 +118,19 @@ def _choose_validation(data: TrainData, preset: Preset, name: str) -> tuple[int 
     there = data.survey.counts.get("val", 0)
     usual = min(preset.meta.validate_signals, there)
     default = validation_percent(usual, there)
-    label = "Validation share"
-    percent = st.slider(
-        label,
-        1,
-        100,
-        default,
-        format="%d %%",
-        key=f"validation-{name}-{data.data}",
-        help="How much of the validation split is fitted at each validation, always the same ones. More is steadier and slower.",
-    )
-    signals = usual if percent == default else validation_signals(percent, there)
-    st.caption(f"{signals:,} of {there:,} validation signals, every {preset.meta.validate_every:,} steps unless changed below.")
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom", key="knobs-validation"):
+        percent = st.slider(
+            "Validation share",
+            1,
+            100,
+            default,
+            format="%d %%",
+            key=f"validation-{name}-{data.data}",
+            width=2 * WIDTH + 16,
+            help="How much of the validation split is fitted at each validation, always the same signals.",
+        )
+        signals = usual if percent == default else validation_signals(percent, there)
+        st.caption(f"{signals:,} of {there:,} signals, always the same ones; more are steadier and slower.", width="content")
     return (None if percent == default else percent), signals
 
 

@@ -32,13 +32,14 @@ def show_survey(survey: DataSurvey) -> None:
         for values, caption in zip(survey.samples, survey.captions, strict=True)
     ]
     sheet([{"heading": "", "items": items}], wrap=True, key="survey_samples")
-    if survey.classes:
-        _show_classes(survey)
     for note in survey.notes:
         st.caption(f":material/info: {note}")
 
 
-def _show_classes(survey: DataSurvey) -> None:
+def show_classes(survey: DataSurvey) -> None:
+    """Signals per split of every class, where the data has classes."""
+    if not survey.classes:
+        return
     columns = {"Class": list(survey.classes)}
     counts = {
         word: [found[split] for found in survey.classes.values()] for split, word in SPLITS.items() if split in survey.counts
