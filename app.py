@@ -20,6 +20,6 @@ st.html(ASSETS / "app.css")
 pages = {
     "Explore": [st.Page("pages/fit.py", title="Fit", icon=":material/ssid_chart:", default=True)],
     "Learn": [st.Page("pages/train.py", title="Train", icon=":material/model_training:")],
-    "Measure": [],
+    "Measure": [st.Page("pages/classify.py", title="Classify", icon=":material/category:")],
 }
 st.navigation({group: entries for group, entries in pages.items() if entries}).run()

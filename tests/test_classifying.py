@@ -257,7 +257,7 @@ def test_results_are_kept_and_leave_as_tables(blobs: MednfSet, tmp_path: Path) -
     header, row = results_csv([result]).splitlines()
     assert dict(zip(header.split(","), row.split(","), strict=True))["k"] == "3"
     assert confusion_csv(result).splitlines()[0] == "true class,class 0,class 1,class 2"
-    lines = predictions_csv(result, [f"test/{row}" for row in result.rows], [int(blobs.labels[row]) for row in result.rows])
+    lines = predictions_csv(result, [f"test/{row}" for row in result.rows], blobs.labels[list(result.rows)])
     assert len(lines.splitlines()) == 31
     assert sum(int(line[-1]) for line in lines.splitlines()[1:]) == round(30 * result.accuracy)
 

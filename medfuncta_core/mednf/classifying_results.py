@@ -6,10 +6,13 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from jaxtyping import Int
 from pydantic import Field
 
 from medfuncta_core.atomic import write_atomically
@@ -79,6 +82,16 @@ class ClassifyRequest(Config):
         return f"{self.method}-{hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
+@dataclass(frozen=True)
+class Mistake:
+    """A test signal that was taken for another class: its row, its class, the predicted one, and the share that one got."""
+
+    row: int
+    truth: int
+    predicted: int
+    confidence: float
+
+
 class ClassifyResult(Config):
     """How well a classifier does on the test split, and what it took."""
 
@@ -104,6 +117,21 @@ class ClassifyResult(Config):
     rows: tuple[int, ...] = Field(description="Of the set: the test signals.")
     predicted: tuple[int, ...] = Field(description="Their classes, as predicted.")
     confidence: tuple[float, ...] = Field(description="Share that the predicted class got.")
+
+    @property
+    def counts(self) -> Int[np.ndarray, "c c"]:
+        """The confusion matrix as an array."""
+        return np.array(self.confusion)
+
+    def mistakes(self, truth: Int[np.ndarray, " n"]) -> list[Mistake]:
+        """The test signals that were not recognised, the surest mistakes first.
+
+        Args:
+            truth: Classes of the result's rows.
+        """
+        signals = zip(self.rows, truth, self.predicted, self.confidence, strict=True)
+        wrong = [Mistake(row, int(true), guess, share) for row, true, guess, share in signals if true != guess]
+        return sorted(wrong, key=lambda mistake: (-mistake.confidence, mistake.row))
 
     def summary(self) -> dict[str, Any]:
         """Everything but the single signals, for JSON: the settings that matter first."""
@@ -139,7 +167,7 @@ def results_csv(results: Sequence[ClassifyResult]) -> str:
     return buffer.getvalue()
 
 
-def predictions_csv(result: ClassifyResult, ids: Sequence[str], truth: Sequence[int]) -> str:
+def predictions_csv(result: ClassifyResult, ids: Iterable[str], truth: Int[np.ndarray, " n"]) -> str:
     """A row a test signal: the set's row and id, the true class, the predicted one, and the share it got.
 
     Args:

@@ -83,6 +83,20 @@ def write_progress(folder: Path, progress: ClassifyProgress) -> None:
     write_atomically(folder / PROGRESS_FILE, json.dumps(values, allow_nan=False).encode(), SetError)
 
 
+def arguments_of(path: Path, requests: Sequence[ClassifyRequest], data: str | None, device: str) -> list[str]:
+    """The command line that does requests which differ in method and k only; as arguments for `launch_classification`."""
+    first = requests[0]
+    words = [str(path.resolve()), "--device", device]
+    for method in dict.fromkeys(request.method for request in requests):
+        words += ["--method", method]
+    for k in dict.fromkeys(request.k for request in requests if request.method == "knn"):
+        words += ["-k", str(k)]
+    for name in ("metric", "space", "scaling", "seed", "epochs", "batch_size", "limit"):
+        value = getattr(first, name)
+        words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+    return words + ([] if data is None else ["--data", data])
+
+
 def launch_classification(folder: Path, arguments: Sequence[str], words: str) -> None:
     """Start `python -m medfuncta_core classify ARGUMENTS --out FOLDER`, which outlives whoever started it.
 

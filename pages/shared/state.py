@@ -216,6 +216,13 @@ def _load_set(path: str, version: int) -> MednfSet:
     return open_set(path)
 
 
+def result_folder(name: str) -> Path:
+    """Where results on a set are kept: in the cache, by the set's content, so that a changed set has none."""
+    from medfuncta_core.signals.medmnist_files import default_cache_dir
+
+    return default_cache_dir() / "classified" / load_set(name).fingerprint[:24]
+
+
 def load_set_field(name: str, device: str) -> Checkpoint:
     """The frozen network that a set's latents belong to, shared by everybody."""
     path = load_set(name).checkpoint_path
