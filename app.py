@@ -18,7 +18,10 @@ st.logo(str(ASSETS / "logo.svg"), size="large", icon_image=str(ASSETS / "logo-ic
 st.html(ASSETS / "app.css")
 
 pages = {
-    "Explore": [st.Page("pages/fit.py", title="Fit", icon=":material/ssid_chart:", default=True)],
+    "Explore": [
+        st.Page("pages/fit.py", title="Fit", icon=":material/ssid_chart:", default=True),
+        st.Page("pages/interpolate.py", title="Interpolate", icon=":material/animation:"),
+    ],
     "Learn": [st.Page("pages/train.py", title="Train", icon=":material/model_training:")],
     "Measure": [st.Page("pages/classify.py", title="Classify", icon=":material/category:")],
 }

@@ -58,7 +58,7 @@ def interpolate(
     from medfuncta_core.checkpoint import load_checkpoint
     from medfuncta_core.errors import SetError
     from medfuncta_core.fitting import Fitter
-    from medfuncta_core.mednf.morphs import middle_grids
+    from medfuncta_core.mednf.morphs import Grid, middle_grids
     from medfuncta_core.mednf.paths import angle_between
     from medfuncta_core.metrics import finite_or_none
 
@@ -72,7 +72,7 @@ def interpolate(
     kind = _kind(fitter)
     ends = [_read_end(fitter, end) for end in (first, last)]
     whole = out.suffix.lower() == ".npz"
-    morph = _decode(fitter, ends, frames, str(path), (points,) if whole else middle_grids(kind, points))
+    morph = _decode(fitter, ends, frames, str(path), (Grid(points),) if whole else middle_grids(kind, points))
     about = {"a": first, "b": last, "path": str(path), "checkpoint": checkpoint.name}
     write_atomically(out, _encode(morph, kind, out.suffix.lower(), about, fade, frames_per_second), SetError)
     report: dict[str, Any] = {"out": str(out), **about, "checkpoint": str(checkpoint), "frames": frames, "shape": list(points)}

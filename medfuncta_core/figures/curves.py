@@ -34,13 +34,22 @@ def curves_figure(curves: Mapping[str, Float[np.ndarray, "n c"]], rate: float | 
 
 
 def path_quality(
-    shares: Sequence[float], curves: Mapping[str, Sequence[float]], unit: str = "PSNR (dB)", selected: float | None = None
+    shares: Sequence[float],
+    curves: Mapping[str, Sequence[float | None]],
+    unit: str = "PSNR (dB)",
+    selected: float | None = None,
+    digits: int = 1,
+    per_colour: int = 1,
 ) -> go.Figure:
-    """Quality along a path from A (0) to B (1), a line for each thing compared."""
+    """Quality along a path from A (0) to B (1), a line for each thing compared; None leaves a gap.
+
+    `per_colour` curves in a row share a colour and differ by dash.
+    """
     figure = go.Figure(layout={"template": TEMPLATE, "margin": MARGIN, "legend": LEGEND})
     for place, (name, values) in enumerate(curves.items()):
-        line = {"color": OKABE_ITO[place % 6], "width": 2, "dash": DASHES[place % len(DASHES)]}
-        figure.add_scatter(x=list(shares), y=list(values), mode="lines", name=name, line=line, hovertemplate="%{y:.1f}")
+        dash = DASHES[place % (len(DASHES) if per_colour == 1 else per_colour)]
+        line = {"color": OKABE_ITO[place // per_colour % 6], "width": 2, "dash": dash}
+        figure.add_scatter(x=list(shares), y=list(values), mode="lines", name=name, line=line, hovertemplate=f"%{{y:.{digits}f}}")
     if selected is not None:
         figure.add_vline(x=selected, line={"color": "rgba(128, 128, 128, 0.7)", "width": 1, "dash": "dot"})
     figure.update_xaxes(title={"text": "Place on the path: 0 is A, 1 is B", "standoff": 6}, range=[0, 1])

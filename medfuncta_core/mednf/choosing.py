@@ -33,6 +33,16 @@ def choose_batch_size(field: FieldConfig, shape: Sequence[int], device: str = "c
     return max(1, min(LARGEST_BATCH, free_bytes // 8 // (4 * activations)))
 
 
+def classes_of(labels: np.ndarray) -> tuple[int, ...]:
+    """The classes that occur, rising; -1 is none."""
+    return tuple(int(label) for label in np.unique(labels[labels >= 0]))
+
+
+def rows_of_class(labels: np.ndarray, label: int | None) -> np.ndarray:
+    """Rows of a class, or all rows."""
+    return np.arange(len(labels)) if label is None else np.flatnonzero(labels == label)
+
+
 def choose_rows(labels: np.ndarray | None, count: int, per_class: int) -> np.ndarray:
     """A balanced sample: of every class up to `per_class`, evenly spread over the split; the same ones each time.
 

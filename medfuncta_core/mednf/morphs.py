@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,9 +22,17 @@ from medfuncta_core.config import Kind
 from medfuncta_core.errors import SetError
 from medfuncta_core.fitting import Fitter
 
-Grids = tuple[tuple[int, ...], ...]
-
 BATCH_POINTS = 2**14  # decoded together: a few frames, so that progress is seen
+
+
+class Grid(NamedTuple):
+    """Points per axis on which a signal is decoded; a plane has one on its `flat` axis, which is left out of its values."""
+
+    shape: tuple[int, ...]
+    flat: int | None = None
+
+
+Grids = tuple[Grid, ...]
 
 
 def middle_grids(kind: Kind, shape: Sequence[int]) -> Grids:
@@ -32,8 +41,13 @@ def middle_grids(kind: Kind, shape: Sequence[int]) -> Grids:
     An axis of one point lies in the volume's middle, so only the planes that are shown are computed.
     """
     if kind != "volume":
-        return (tuple(shape),)
-    return tuple(tuple(1 if axis == flat else points for axis, points in enumerate(shape)) for flat in range(3))
+        return (Grid(tuple(shape)),)
+    return tuple(Grid(tuple(1 if axis == flat else points for axis, points in enumerate(shape)), flat) for flat in range(3))
+
+
+def one_grid(kind: Kind, shape: Sequence[int]) -> Grids:
+    """As `middle_grids`, of a volume only the last plane: for many small pictures."""
+    return middle_grids(kind, shape)[-1:]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +84,7 @@ def decode_frames(fitter: Fitter, latents: Float[np.ndarray, "f p"], grids: Grid
     Args:
         fitter: Of the latents' field.
         latents: `(f, p)`.
-        grids: Points per axis, as `middle_grids` gives them.
+        grids: As `middle_grids` gives them.
 
     Yields:
         Batches that follow each other; whoever stops pulling has cancelled the rest.
@@ -78,14 +92,16 @@ def decode_frames(fitter: Fitter, latents: Float[np.ndarray, "f p"], grids: Grid
     Raises:
         ConfigError: when latents or grids do not belong to the field.
     """
-    each = max(1, BATCH_POINTS // sum(math.prod(grid) for grid in grids))
+    each = max(1, BATCH_POINTS // sum(math.prod(grid.shape) for grid in grids))
     for first in range(0, len(latents), each):
         rows = range(first, min(first + each, len(latents)))
         chosen = latents[rows.start : rows.stop]
-        parts = tuple(fitter.decode_batch(chosen, grid) for grid in grids)
-        if len(grids) > 1:  # planes, each of one point on its own axis
-            parts = tuple(part.squeeze(1 + axis) for axis, part in enumerate(parts))
-        yield FrameBatch(rows, len(latents), Frames(parts))
+        yield FrameBatch(rows, len(latents), Frames(tuple(_decode(fitter, chosen, grid) for grid in grids)))
+
+
+def _decode(fitter: Fitter, latents: np.ndarray, grid: Grid) -> np.ndarray:
+    values = fitter.decode_batch(latents, grid.shape)
+    return values if grid.flat is None else values.squeeze(1 + grid.flat)
 
 
 def join_frames(batches: Iterable[FrameBatch]) -> Frames:
@@ -152,6 +168,11 @@ def quality_to_ends(frames: Frames) -> Float[np.ndarray, "2 f"]:
     return np.stack([metrics.psnr(values, values[end : end + 1].expand_as(values)).numpy() for end in (0, len(values) - 1)])
 
 
+def quality_between(first: Frames, second: Frames) -> Float[np.ndarray, " f"]:
+    """PSNR in dB between the frames of two films, one by one; infinite where they are equal."""
+    return metrics.psnr(torch.from_numpy(first.flat), torch.from_numpy(second.flat)).numpy()
+
+
 def measure_detail(frames: Frames) -> Float[np.ndarray, " f"]:
     """Mean absolute difference between neighbouring points of every frame, in shares of the value range.
 
@@ -171,12 +192,33 @@ def pack_morph(morph: Morph, about: dict[str, str]) -> bytes:
     It holds `shares (f,)`, `latents (f, p)`, `frames` and `fade` (of a volume's planes `frames_0` to `frames_2`), `psnr_to_ends`
     and `fade_psnr_to_ends (2, f)`, and the words of `about`.
     """
-    arrays: dict[str, np.ndarray] = {"shares": morph.shares, "latents": morph.latents}
-    for name, frames in (("frames", morph.frames), ("fade", morph.fade)):
-        single = len(frames.parts) == 1
-        arrays |= {name if single else f"{name}_{axis}": part for axis, part in enumerate(frames.parts)}
-    arrays |= {"psnr_to_ends": morph.psnr, "fade_psnr_to_ends": morph.fade_psnr}
-    arrays |= {name: np.array(words) for name, words in about.items()}
+    fade = _name_parts("fade", morph.fade)
+    quality = {"psnr_to_ends": morph.psnr, "fade_psnr_to_ends": morph.fade_psnr}
+    return pack_frames(morph.latents, morph.frames, about, shares=morph.shares, **fade, **quality)
+
+
+def pack_frames(latents: Float[np.ndarray, "f p"], frames: Frames, about: dict[str, str], **more: np.ndarray) -> bytes:
+    """Latents, what they decode to, and other arrays, as the bytes of an `.npz` file; names as in `pack_morph`."""
+    words = {name: np.array(text) for name, text in about.items()}
+    arrays = {"latents": latents, **_name_parts("frames", frames), **more, **words}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
+
+
+def _name_parts(name: str, frames: Frames) -> dict[str, np.ndarray]:
+    single = len(frames.parts) == 1
+    return {name if single else f"{name}_{axis}": part for axis, part in enumerate(frames.parts)}
+
+
+def morph_csv(morph: Morph) -> str:
+    """Every frame's place, PSNR to both ends and detail, of the latents and of the fade, as CSV with a header."""
+    details = measure_detail(morph.frames), measure_detail(morph.fade)
+    lines = ["share,psnr_to_a_db,psnr_to_b_db,detail,fade_psnr_to_a_db,fade_psnr_to_b_db,fade_detail"]
+    for at, share in enumerate(morph.shares):
+        own, fade = (
+            [*(f"{value:.4f}" if math.isfinite(value) else "" for value in psnr[:, at]), f"{detail[at]:.6f}"]
+            for psnr, detail in zip((morph.psnr, morph.fade_psnr), details, strict=True)
+        )
+        lines.append(",".join([f"{share:.6g}", *own, *fade]))
+    return "\n".join(lines) + "\n"

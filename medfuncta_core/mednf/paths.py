@@ -78,7 +78,7 @@ def angle_between(first: Float[np.ndarray, " p"], last: Float[np.ndarray, " p"])
     return math.degrees(math.acos(min(1.0, max(-1.0, cosine)))) if lengths else math.nan
 
 
-def blend_corners(corners: Float[np.ndarray, "4 p"], rows: int, columns: int) -> Float[np.ndarray, "r c p"]:
+def blend_corners(corners: Sequence[Float[np.ndarray, " p"]], rows: int, columns: int) -> Float[np.ndarray, "r c p"]:
     """Latents of a grid whose corners are A (top left), B (top right), C (bottom left) and D, mixed bilinearly in between."""
     across, down = even_shares(columns)[None, :, None], even_shares(rows)[:, None, None]
     a, b, c, d = (corner.astype(np.float64) for corner in corners)
@@ -140,8 +140,19 @@ def class_means(blocks: Iterable[tuple[int, np.ndarray]], labels: Int[np.ndarray
     return ClassMeans(tuple(int(label) for label in known), means, tuple(counts))
 
 
+def even_strengths(frames: int, strongest: float) -> Float[np.ndarray, " s"]:
+    """Strengths from -`strongest` to `strongest`, 0 in the middle among them: one more than asked for where that is even."""
+    return np.linspace(-strongest, strongest, frames + 1 - frames % 2)
+
+
+def place_along(latent: Float[np.ndarray, " p"], start: Float[np.ndarray, " p"], direction: Float[np.ndarray, " p"]) -> float:
+    """How far along a direction a latent lies: 0 at `start`, 1 at `start + direction`; NaN for no direction."""
+    squared = float(direction.astype(np.float64) @ direction)
+    return float((latent - start).astype(np.float64) @ direction) / squared if squared else math.nan
+
+
 def add_direction(
-    latent: Float[np.ndarray, " p"], direction: Float[np.ndarray, " p"], strengths: Sequence[float]
+    latent: Float[np.ndarray, " p"], direction: Float[np.ndarray, " p"], strengths: Sequence[float] | Float[np.ndarray, " s"]
 ) -> Float[np.ndarray, "s p"]:
     """A latent moved along a direction, once for each strength; 0 leaves it where it is."""
     return (latent[None] + np.asarray(strengths, dtype=np.float32)[:, None] * direction[None]).astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from medfuncta_core.errors import SetError
 from medfuncta_core.fitting import Fitter
 from medfuncta_core.grids import make_grid
 
-LARGEST_SAMPLE = 20_000  # rows that components are found from: 2048 of them are known to a fraction of a per cent by then
+LARGEST_SAMPLE = 10_000  # rows that components are found from: 2048 of them are known to a fraction of a per cent by then
 TESTED_SIGNALS = 16
 TESTED_POINTS = 2048  # of every tested signal, drawn once
 
@@ -48,6 +48,12 @@ class Components:
         """Latents with only the first `count` components left; with 0, the mean."""
         kept = self.directions[:count].astype(np.float64)
         return (self.mean + (latents - self.mean).astype(np.float64) @ kept.T @ kept).astype(np.float32)
+
+    def csv(self) -> str:
+        """Variance of every component and the share that it and those before it hold, as CSV with a header."""
+        held = np.cumsum(self.variances) / max(float(self.variances.sum()), 1e-300)
+        rows = [f"{place},{v:.8g},{h:.6f}" for place, (v, h) in enumerate(zip(self.variances, held, strict=True), start=1)]
+        return "\n".join(["component,variance,share_held", *rows]) + "\n"
 
 
 def participation_ratio(variances: Float[np.ndarray, " k"]) -> float:
@@ -157,9 +163,15 @@ def try_components(
         low, enough = (low, middle) if tried[middle] >= share * trial.whole else (middle, enough)
 
 
-def components_needed(steps: list[ComponentStep], share: float = 0.99) -> int | None:
+def components_needed(steps: Sequence[ComponentStep], share: float = 0.99) -> int | None:
     """The smallest number of components tried that keeps `share` of the PSNR; None when all of them do not."""
     return min((step.count for step in steps if step.psnr >= share * step.whole), default=None)
+
+
+def trial_csv(steps: Sequence[ComponentStep]) -> str:
+    """PSNR by number of components as CSV with a header."""
+    rows = [f"{step.count},{step.psnr:.4f},{step.whole:.4f}" for step in steps]
+    return "\n".join(["components,psnr_db,whole_psnr_db", *rows]) + "\n"
 
 
 class _Trial:

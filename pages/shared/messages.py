@@ -13,7 +13,7 @@ from medfuncta_core.errors import MedFunctaError
 
 def show_error(error: MedFunctaError) -> None:
     """One line with the problem and the remedy; what lies behind it is folded below."""
-    st.error(_escape(str(error)), icon=":material/error:")
+    st.error(escape(str(error)), icon=":material/error:")
     behind: list[str] = []
     cause = error.__cause__
     while cause is not None:
@@ -48,7 +48,7 @@ def show_footer() -> None:
     st.caption(":material/health_and_safety: Research tool, not for diagnosis. Signals stay on the machine that runs this app.")
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """File names and values as they are: nothing in them is Markdown or HTML."""
     for mark in "\\`*_[]$~:<>#|":
         text = text.replace(mark, html.escape(mark) if mark in "<>" else f"\\{mark}")

@@ -67,7 +67,7 @@ def read_source(source: Source, choice: Choice) -> tuple[Signal, Hashable]:
     if isinstance(source, SetRow):
         return decode_source(source, spec), (source, state.set_version(source.set))
     if state.recall("matched") != source.identity:
-        best = _best_checkpoint(source.name, *state.inspect_upload(source), choice)
+        best = best_checkpoint(source.name, *state.inspect_upload(source), choice)
         state.remember("matched", source.identity)
         if best != choice.name:
             state.request_checkpoint(best)
@@ -77,7 +77,7 @@ def read_source(source: Source, choice: Choice) -> tuple[Signal, Hashable]:
         raise CheckpointError(
             f"{choice.name} does not say what signals it expects; import it again with the shape of its signals"
         )
-    index = _pick_index(source, spec)
+    index = pick_index(source, spec)
     return state.read_upload(source, spec, index), (source.digest, source.name, index)
 
 
@@ -87,13 +87,15 @@ def _notice_upload(files: list[Any]) -> None:
     source = state.recall("source")
     if files and not (isinstance(source, Upload) and source.identity == identity):
         if state.recall("seen_upload") != identity:
-            state.choose_source(_pack(files, identity))
+            state.choose_source(pack_files(files))
     elif not files and isinstance(source, Upload):
         state.choose_source(None)
     state.remember("seen_upload", identity)
 
 
-def _pack(files: list[Any], identity: str) -> Upload:
+def pack_files(files: list[Any]) -> Upload:
+    """Files that were dropped together as one upload."""
+    identity = "+".join(file.file_id for file in files)
     if len(files) == 1:
         return _upload(files[0].name, files[0].getvalue(), identity)
     buffer = io.BytesIO()
@@ -108,7 +110,7 @@ def _upload(name: str, content: bytes, identity: str) -> Upload:
     return Upload(name, content, identity, hashlib.sha256(content).hexdigest())
 
 
-def _best_checkpoint(file: str, kind: Kind, channels: int, choice: Choice) -> str:
+def best_checkpoint(file: str, kind: Kind, channels: int, choice: Choice) -> str:
     """The current checkpoint where it fits, else the first of the signal's kind, the same number of channels first."""
     fitting = {
         name: config.signal for name, config in state.list_configs().items() if config.signal and config.signal.kind == kind
@@ -120,7 +122,7 @@ def _best_checkpoint(file: str, kind: Kind, channels: int, choice: Choice) -> st
     return choice.name if choice.name in candidates else candidates[0]
 
 
-def _pick_index(source: Upload, spec: SignalSpec) -> int:
+def pick_index(source: Upload, spec: SignalSpec) -> int:
     """Which of the beats, rows or slices of a file; asked only where it holds several."""
     count = state.count_upload(source, spec)
     if count <= 1:

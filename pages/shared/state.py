@@ -5,6 +5,7 @@ Frozen fields and gallery files are shared. A visitor's signal, fit and choices 
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -156,6 +157,20 @@ def load_field(name: str, device: str) -> Checkpoint:
 def field_version(name: str) -> int:
     """Changes when a checkpoint's weights do."""
     return _version(checkpoint_root() / name / "model.safetensors")
+
+
+def weights_digest(name: str) -> str:
+    """SHA-256 of a checkpoint's weights, which a set states of the network that its latents belong to."""
+    return _digest(str(checkpoint_root() / name / "model.safetensors"), field_version(name))
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _digest(path: str, version: int) -> str:
+    file = Path(path)
+    if not file.is_file():
+        return ""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def gallery_version(name: str) -> int:

@@ -59,7 +59,16 @@ def courier(name: str, pictures: Mapping[int, Mapping[str, str]], marks: Sequenc
     return [int(row) for row in _courier(data=data, key=key, on_asked_change=lambda: None).asked or []]
 
 
-def player(tracks: Sequence[Mapping[str, Any]], *, captions: Sequence[str], per_second: int, smooth: bool, key: str) -> None:
+def player(
+    tracks: Sequence[Mapping[str, Any]],
+    *,
+    captions: Sequence[str],
+    per_second: int,
+    smooth: bool,
+    key: str,
+    wide: bool = False,
+    label: str = "Place on the path",
+) -> None:
     """Pictures that follow one another, played in the browser: a slider, play and pause, the same frame of every track.
 
     Args:
@@ -68,6 +77,9 @@ def player(tracks: Sequence[Mapping[str, Any]], *, captions: Sequence[str], per_
         per_second: Frames a second.
         smooth: As in `panes`.
         key: Stable widget key.
+        wide: A track a line, for pictures much wider than high.
+        label: What the slider moves along, for screen readers.
     """
     data = {"tracks": [dict(t) for t in tracks], "captions": list(captions), "per_second": per_second, "smooth": smooth}
+    data |= {"wide": wide, "label": label}
     _player(data=data, key=key)

@@ -3,6 +3,7 @@ export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".root");
   if (!root.children.length) make(root);
   root.classList.toggle("smooth", data.smooth);
+  root.classList.toggle("wide", data.wide);
   const [tracks, button, slider, caption] = [".tracks", "button", "input", ".caption"].map((name) => root.querySelector(name));
   while (tracks.children.length > data.tracks.length) tracks.lastElementChild.remove();
   while (tracks.children.length < data.tracks.length) {
@@ -12,6 +13,7 @@ export default function ({ data, parentElement }) {
   }
   const last = data.captions.length - 1;
   slider.max = String(last);
+  slider.setAttribute("aria-label", data.label);
   const show = (index) => {
     slider.value = String(index);
     slider.setAttribute("aria-valuetext", data.captions[index]);
@@ -43,5 +45,5 @@ export default function ({ data, parentElement }) {
 
 function make(root) {
   root.innerHTML = `<div class="tracks"></div><div class="bar"><button type="button">▶ Play</button>
-    <input type="range" min="0" step="1" aria-label="Place on the path"></div><div class="caption" aria-live="off"></div>`;
+    <input type="range" min="0" step="1"></div><div class="caption" aria-live="off"></div>`;
 }
