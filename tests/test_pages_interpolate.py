@@ -58,7 +58,7 @@ def drop(page: AppTest, label: str, name: str, content: bytes) -> AppTest:
     """Open an end's choice, and drop a file there."""
     page.session_state[f"choose-{label}"] = True
     page.run()
-    pills = next(group for group in page.get("button_group") if group.key and group.key.startswith(f"from-{label}-"))
+    pills = next(group for group in page.pills if group.key and group.key.startswith(f"from-{label}-"))
     pills.set_value("Your file").run()
     page.session_state[f"choose-{label}"] = True
     page.file_uploader[0].set_value((name, content, "application/octet-stream")).run()
@@ -161,7 +161,7 @@ def test_statistics_of_a_set_and_of_the_gallery_are_measured() -> None:
     page.button(key="try_components").click().run()
     assert not page.exception
     assert metrics(page)["99% of the PSNR"].strip("> ").isdecimal()
-    next(group for group in page.get("button_group") if group.key == "statistics_of-tiny-picture").set_value("Gallery").run()
+    page.pills(key="statistics_of-tiny-picture").set_value("Gallery").run()
     assert metrics(page)["Latents"] == "6"
     assert any("lower bounds" in caption.value for caption in page.caption)
 
