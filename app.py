@@ -21,6 +21,7 @@ pages = {
     "Explore": [
         st.Page("pages/fit.py", title="Fit", icon=":material/ssid_chart:", default=True),
         st.Page("pages/interpolate.py", title="Interpolate", icon=":material/animation:"),
+        st.Page("pages/volumes.py", title="Volumes", icon=":material/view_in_ar:"),
     ],
     "Learn": [st.Page("pages/train.py", title="Train", icon=":material/model_training:")],
     "Measure": [st.Page("pages/classify.py", title="Classify", icon=":material/category:")],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,36 @@ def decode_chunks(
     for first in range(0, total, chunk_points):
         span = range(first, min(first + chunk_points, total))
         yield DecodedChunk(span, total, fitter.decode_at(latent, grid_coords(shape, span).numpy(), clamp=clamp))
+
+
+def watched_decoder(
+    fitter: Fitter,
+    latent: Float[np.ndarray, " p"] | Float[Tensor, " p"],
+    watch: Callable[[int], None],
+    *,
+    chunk_points: int = 2**13,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The field of a latent as a function of points that tells how far it is.
+
+    Args:
+        fitter: Of the latent's field.
+        latent: phi.
+        watch: Called after every chunk with the number of points in it; what it raises ends the decoding.
+        chunk_points: Points computed at once.
+
+    Returns:
+        Points `(n, d)` in [-1, 1] to values `(n, c)` in [0, 1].
+    """
+
+    def decode(coords: np.ndarray) -> np.ndarray:
+        values = np.empty((len(coords), fitter.field.config.channels), np.float32)
+        for first in range(0, len(coords), chunk_points):
+            span = slice(first, min(first + chunk_points, len(coords)))
+            values[span] = fitter.decode_at(latent, coords[span])
+            watch(span.stop - span.start)
+        return values
+
+    return decode
 
 
 def assemble(chunks: Iterator[DecodedChunk], shape: Sequence[int]) -> Float[np.ndarray, "*shape c"]:

@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float, Num
 
 from medfuncta_core.errors import SignalError
 from medfuncta_core.signals import Signal
+from medfuncta_core.signals.regions import check_box, shift_affine
+from medfuncta_core.signals.volume_file import VolumeFile
 
 PLANE_NAMES = ("Sagittal", "Coronal", "Axial")
 POSITIVE, NEGATIVE = "RAS", "LPI"
@@ -103,10 +105,19 @@ def geometry_of(signal: Signal) -> VolumeGeometry:
     if signal.kind != "volume":
         raise SignalError(f"{signal.name}: is of kind {signal.kind}; only volumes have planes")
     x, y, z = signal.shape
-    if signal.affine is not None:
-        return VolumeGeometry((x, y, z), np.asarray(signal.affine, np.float64), True)
-    matrix = np.diag([*(signal.spacing or (1.0, 1.0, 1.0)), 1.0])
-    return VolumeGeometry((x, y, z), matrix, False, "mm" if signal.spacing else "voxels")
+    return _make_geometry((x, y, z), signal.affine, signal.spacing)
+
+
+def geometry_of_file(volume: VolumeFile) -> VolumeGeometry:
+    """Where the voxels of an opened file lie, as far as it says."""
+    return _make_geometry(volume.shape, volume.affine, volume.spacing)
+
+
+def _make_geometry(shape: tuple[int, int, int], affine: np.ndarray | None, spacing: tuple[float, ...] | None) -> VolumeGeometry:
+    if affine is not None:
+        return VolumeGeometry(shape, np.asarray(affine, np.float64), True)
+    matrix = np.diag([*(spacing or (1.0, 1.0, 1.0)), 1.0])
+    return VolumeGeometry(shape, matrix, False, "mm" if spacing else "voxels")
 
 
 def match_axes(matrix: Float[np.ndarray, "4 4"]) -> list[int]:
@@ -282,14 +293,7 @@ def crop_box(signal: Signal, low: tuple[int, int, int], high: tuple[int, int, in
     Raises:
         SignalError: when the box holds fewer than two voxels along an axis, or leaves the volume.
     """
-    if any(a < 0 or b > count or b - a < 2 for a, b, count in zip(low, high, signal.shape, strict=True)):
-        raise SignalError(f"{signal.name}: a region needs at least 2 voxels on every axis, inside the volume; draw a larger one")
+    note = check_box(signal.name, signal.shape, low, high)
     values = np.ascontiguousarray(signal.values[tuple(slice(a, b) for a, b in zip(low, high, strict=True))])
-    affine = None
-    if signal.affine is not None:
-        affine = signal.affine.copy()
-        affine[:3, 3] = signal.affine[:3, :3] @ np.array(low) + signal.affine[:3, 3]
-    words = " × ".join(f"{a} to {b - 1}" for a, b in zip(low, high, strict=True))
-    return replace(
-        signal, values=values, affine=affine, prepared_for=None, notes=(*signal.notes, f"Cut to the region of voxels {words}.")
-    )
+    affine = shift_affine(signal.affine, low)
+    return replace(signal, values=values, affine=affine, prepared_for=None, notes=(*signal.notes, note))

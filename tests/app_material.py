@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import nibabel as nib
@@ -20,10 +21,10 @@ from medfuncta_core.signals import DataSet, load_data_set
 SHAPES = {"tiny-ecg": (16,), "tiny-picture": (18, 14), "tiny-volume": (4, 5, 6)}
 
 
-def make_app_material(folder: Path) -> dict[str, str]:
+def make_app_material(folder: Path, names: Iterable[str] = SHAPES) -> dict[str, str]:
     """Checkpoints of every kind and a gallery for one of them; the environment variables that show them to the app."""
-    for name, shape in SHAPES.items():
-        _train(folder, name, shape)
+    for name in names:
+        _train(folder, name, SHAPES[name])
     return {"MEDFUNCTA_CHECKPOINTS": str(folder / "checkpoints"), "MEDFUNCTA_GALLERY": str(folder / "gallery")}
 
 

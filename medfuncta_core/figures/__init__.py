@@ -20,7 +20,7 @@ from medfuncta_core.figures.pictures import (
     turn_planes,
 )
 from medfuncta_core.figures.plots import OKABE_ITO, TEMPLATE, beat_strip, ecg_figure, loss_curve, psnr_curve
-from medfuncta_core.figures.resolution import resolution_figure, resolution_sentence
+from medfuncta_core.figures.resolution import resolution_csv, resolution_figure, resolution_sentence
 from medfuncta_core.figures.sweeps import heat_map, sweep_bars, sweep_curve
 from medfuncta_core.figures.training import TITLES, Axis, Line, Quantity, overlaid_curves, training_curve
 
@@ -64,6 +64,7 @@ __all__ = [
     "psnr_curve",
     "read_selection",
     "render_frame",
+    "resolution_csv",
     "resolution_figure",
     "resolution_sentence",
     "spectrum_figure",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
 
 import plotly.graph_objects as go
@@ -49,6 +51,17 @@ def _points(runs: list[dict[str, Any]], method: str, metric: str) -> dict[str, l
     """What a trace draws: the metric over the factor, and which data it is of."""
     values = [run["methods"][method][metric] for run in runs]
     return {"x": [run["factor"] for run in runs], "y": values, "customdata": [run["source"] for run in runs]}
+
+
+def resolution_csv(results: dict[str, Any]) -> str:
+    """What `resolution_figure` draws, as CSV with a header."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["source", "factor", "method", "psnr_db", "ssim"])
+    for run in results["runs"]:
+        for method, rated in run["methods"].items():
+            writer.writerow([run["source"], f"{run['factor']:.4g}", method, rated["psnr"], rated["ssim"]])
+    return buffer.getvalue()
 
 
 def resolution_sentence(results: dict[str, Any]) -> str:

@@ -48,13 +48,20 @@ def cut_pictures(
         labels: Laid over input and reconstruction where above 0; a label has the same colour everywhere.
         opacity: Of the labels, 0 to 1.
     """
-    grey = [to_pixels(window.apply(values, value_range)) for values in (view.input, view.reconstruction)]
+    grey = [grey_picture(values, window, value_range) for values in (view.input, view.reconstruction)]
     if labels is not None:
         grey = [_lay_over(pixels, labels, opacity) for pixels in grey]
     first, second, error = (
         pixels * view.inside[..., None].astype(np.uint8) for pixels in (*grey, to_magma(view.error, error_limit))
     )
     return CutPictures(first, second, error)
+
+
+def grey_picture(
+    values: Float[np.ndarray, "h w c"], window: Window, value_range: tuple[float, float]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Values in [0, 1] through a window of the file's unit, 8-bit RGB."""
+    return to_pixels(window.apply(values, value_range))
 
 
 def label_colour(number: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,6 +71,11 @@ class CutView:
     error: Float[np.ndarray, "h w"]
     inside: Bool[np.ndarray, "h w"]
 
+    @property
+    def mean_error(self) -> float:
+        """The mean error of the pixels inside the volume."""
+        return float(self.error[self.inside].mean()) if self.inside.any() else 0.0
+
 
 def view_cut(
     signal: Signal, decode: Decode, cut: Cut, pixels: tuple[int, int], *, truth: Signal | None = None, smooth: bool = False
@@ -89,11 +94,7 @@ def view_cut(
     """
     geometry = geometry_of(signal)
     points = cut.points(pixels).reshape(-1, 3)
-    inside = geometry.contains(geometry.mm_to_index(points))
-    decoded = np.zeros((len(points), signal.channels), np.float32)
-    if inside.any():
-        coords = np.clip(geometry.mm_to_field(points[inside]), -1, 1)
-        decoded[inside] = decode(coords.astype(np.float32))
+    decoded, inside = decode_points(signal, decode, points)
     shown = truth or signal
     index = match_index(geometry, geometry_of(shown), points)
     linear = sample_values(shown.values, index, linear=True)
@@ -105,6 +106,34 @@ def view_cut(
         error.reshape(pixels),
         inside.reshape(pixels),
     )
+
+
+def decode_points(
+    signal: Signal, decode: Decode, points: Float[np.ndarray, "n 3"]
+) -> tuple[Float[np.ndarray, "n c"], Bool[np.ndarray, " n"]]:
+    """A field at points in a volume's millimetres: values, 0 outside the volume, and which points lie inside it."""
+    geometry = geometry_of(signal)
+    inside = geometry.contains(geometry.mm_to_index(points))
+    decoded = np.zeros((len(points), signal.channels), np.float32)
+    if inside.any():
+        coords = np.clip(geometry.mm_to_field(points[inside]), -1, 1)
+        decoded[inside] = decode(coords.astype(np.float32))
+    return decoded, inside
+
+
+def view_between(
+    signal: Signal, decodes: Sequence[Decode], cut: Cut, pixels: tuple[int, int]
+) -> tuple[Float[np.ndarray, "h w c"], ...]:
+    """The same cut through several fields, such as two volumes and what lies between them.
+
+    Args:
+        signal: Gives the grid of all of them.
+        decodes: The fields.
+        cut: In millimetres of the signal.
+        pixels: Rows and columns.
+    """
+    points = cut.points(pixels).reshape(-1, 3)
+    return tuple(decode_points(signal, decode, points)[0].reshape(*pixels, -1) for decode in decodes)
 
 
 def match_index(geometry: VolumeGeometry, other: VolumeGeometry, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:

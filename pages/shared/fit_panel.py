@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -24,14 +26,24 @@ class Display:
     smooth: bool
 
 
-def show_fit(run: FitRun) -> None:
-    """Draw the fit; while it is active, again and again in a fragment of its own."""
+ShowSignal = Callable[[Any, int, Display, bool], None]
+"""Draws a run's step below its progress: run, index of the step, how, and whether the fit still runs."""
+
+
+def show_fit(run: FitRun, show: ShowSignal | None = None, every: float = TURN_SECONDS) -> None:
+    """Draw the fit; while it is active, again and again in a fragment of its own.
+
+    Args:
+        run: The fit.
+        show: What is drawn of a step; the Fit page's pictures when None.
+        every: Seconds between two turns while it is active.
+    """
     watched = run.active
     state.remember("busy", watched)
-    st.fragment(_panel, run_every=TURN_SECONDS if watched else None)(run, watched)
+    st.fragment(_panel, run_every=every if watched else None)(run, watched, show or show_signal)
 
 
-def _panel(run: FitRun, watched: bool) -> None:
+def _panel(run: FitRun, watched: bool, show: ShowSignal) -> None:
     """One turn; `watched` is whether the fit was active when the whole page was drawn, which Stop changes before a turn."""
     live = run.active
     run.advance()
@@ -41,7 +53,7 @@ def _panel(run: FitRun, watched: bool) -> None:
             index, display = _show_progress(run) if live else _choose_step(run)
             with numbers:
                 views.show_numbers(run, index)
-            _show_signal(run, index, display, live)
+            show(run, index, display, live)
     if watched and not run.active:
         st.rerun()
 
@@ -67,7 +79,7 @@ def _choose_step(run: FitRun) -> tuple[int, Display]:
                 "Step shown", 0, run.last, run.last, key=f"step-{id(run)}", help="Replays the fit; 0 is the learned start."
             )
     if row.button("Fit again", key="fit_again", width="stretch", icon=":material/replay:"):
-        state.remember("run_identity", None)
+        state.remember(run.identity_name, None)
         st.rerun(scope="app")
     return index, _choose_display(row, run)
 
@@ -90,7 +102,8 @@ def _choose_display(place: DeltaGenerator, run: FitRun) -> Display:
     return Display(limit, smooth)
 
 
-def _show_signal(run: FitRun, index: int, display: Display, live: bool) -> None:
+def show_signal(run: FitRun, index: int, display: Display, live: bool) -> None:
+    """A step as the Fit page shows it: pictures or trace, curves, and input and reconstruction under a divider."""
     if run.signal.kind == "ecg":
         factor = _choose_factor(live)
         views.show_ecg(run, index, factor, display.error_limit)

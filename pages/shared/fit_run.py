@@ -39,6 +39,9 @@ class FitRun:
         MedFunctaError: when the signal, mask, device or checkpoint do not go together.
     """
 
+    identity_name = "run_identity"
+    """Where this visitor's state says which fit is under way; forgotten, the fit begins anew."""
+
     def __init__(self, choice: Choice, signal: Signal, config: FitConfig, hiding: Hiding) -> None:
         from medfuncta_core.fitting import Fitter, choose_device
 

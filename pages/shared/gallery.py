@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from medfuncta_core.config import SignalSpec
+from medfuncta_core.config import Kind, SignalSpec
 from medfuncta_core.errors import CheckpointError, MedFunctaError
 from pages.shared import state
 from pages.shared.components import tiles
@@ -20,10 +20,18 @@ if TYPE_CHECKING:
 TILES_PER_TURN = 2
 
 
-def show_gallery() -> None:
-    """Test signals stored as latents; thumbnails are decoded a few at a time, so the page is there at once."""
+def show_gallery(kind: Kind | None = None) -> None:
+    """Test signals stored as latents; thumbnails are decoded a few at a time, so the page is there at once.
+
+    Args:
+        kind: Offer this kind of signal only; all when None.
+    """
     _open_linked_item()
-    names = [name for name, config in state.list_configs().items() if config.signal and state.gallery_file(name).is_file()]
+    names = [
+        name
+        for name, config in state.list_configs().items()
+        if config.signal and kind in (None, config.signal.kind) and state.gallery_file(name).is_file()
+    ]
     if not names:
         st.markdown("**Gallery**")
         st.caption("No gallery is stored beside these checkpoints. Drop a file on the left to begin.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,8 +37,13 @@ class Hiding:
         return box_mask(shape, self.low, self.high) if self.how == "box" else None
 
 
-def choose_settings(choice: Choice) -> tuple[FitConfig, Hiding]:
-    """Draw the folded settings; a change starts the fit again. The checkpoint's own values are always within reach."""
+def choose_settings(choice: Choice, more: Callable[[], None] = lambda: None) -> tuple[FitConfig, Hiding]:
+    """Draw the folded settings; a change starts the fit again. The checkpoint's own values are always within reach.
+
+    Args:
+        choice: Whose settings are the default.
+        more: Draws a page's own settings below them.
+    """
     default = choice.config.fit
     percent = max(1, round(100 * default.selection_ratio))
     kind = choice.config.signal.kind if choice.config.signal else "image"
@@ -70,6 +76,7 @@ def choose_settings(choice: Choice) -> tuple[FitConfig, Hiding]:
             help="Points drawn anew at every step; fewer are faster and noisier.",
         )
         hiding = _choose_hiding(kind)
+        more()
     ratio = default.selection_ratio if share == percent else share / 100  # the slider's whole per cents may round it
     config = FitConfig(steps=int(steps), inner_lr=float(rate), selection_ratio=ratio, seed=default.seed)
     return config, hiding

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from medfuncta_core.config import CheckpointConfig
+from medfuncta_core.config import CheckpointConfig, Kind
 from pages.shared import state
 
 KIND_WORDS = {"ecg": "ECG", "image": "image", "volume": "volume"}
@@ -21,10 +21,18 @@ class Choice:
     device: str
 
 
-def show_sidebar() -> Choice | None:
-    """Draw the sidebar; None when there is no checkpoint to choose, which the page explains."""
+def show_sidebar(kind: Kind | None = None) -> Choice | None:
+    """Draw the sidebar; None when there is no checkpoint to choose, which the page explains.
+
+    Args:
+        kind: Offer the checkpoints of this kind of signal only; all when None.
+    """
     state.enter_app()
-    configs = state.list_configs()
+    configs = {
+        name: config
+        for name, config in state.list_configs().items()
+        if kind is None or (config.signal is not None and config.signal.kind == kind)
+    }
     with st.sidebar:
         if not configs:
             st.caption("No checkpoint yet.")

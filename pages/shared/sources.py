@@ -22,13 +22,18 @@ from pages.shared.state import Pick, SetRow, Source, Upload
 FORMATS = "Drop the files of one DICOM series (.dcm) or one WFDB record (.hea, .dat, .atr) together."
 
 
-def show_drop_zone() -> None:
-    """Where a visitor's own files go."""
+def show_drop_zone(kind: Kind | None = None) -> None:
+    """Where a visitor's own files go.
+
+    Args:
+        kind: What the page is for; everything when None.
+    """
     st.markdown("**Drop your own file**", help=FORMATS)
     turn = state.recall("uploader", lambda: 0)
     label = "Drop a medical image, ECG or volume"
     files = st.file_uploader(label, accept_multiple_files=True, key=f"upload-{turn}", label_visibility="collapsed")
-    st.caption("Image, ECG or volume: PNG, JPEG, TIFF, DICOM, NIfTI, WFDB, CSV, npy.")
+    everything = "Image, ECG or volume: PNG, JPEG, TIFF, DICOM, NIfTI, WFDB, CSV, npy."
+    st.caption("NIfTI, a DICOM series (zipped, or all its files at once), or npy." if kind == "volume" else everything)
     _notice_upload(files)
 
 
