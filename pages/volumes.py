@@ -4,10 +4,12 @@ import streamlit as st
 
 from pages.shared.downloads import show_downloads, show_notes
 from pages.shared.gallery import show_gallery
+from pages.shared.handover import FIT, INTERPOLATE, LATENT_SPACE, show_open_in
 from pages.shared.messages import errors_shown, show_error, show_footer
 from pages.shared.settings import choose_settings
 from pages.shared.sidebar import show_sidebar
 from pages.shared.sources import current_source, show_drop_zone, show_what_to_do
+from pages.shared.state import Stored
 from pages.shared.volume_panel import show_volume
 from pages.shared.volume_resolution import show_resolution
 from pages.shared.volume_run import current_volume_run
@@ -39,6 +41,8 @@ with errors_shown():
         if run.result:
             show_downloads(run)
             show_notes(run)
+        if isinstance(source, Stored):
+            show_open_in(source, FIT, LATENT_SPACE, INTERPOLATE)
     if choice:
         show_resolution(choice.name)
 show_footer()

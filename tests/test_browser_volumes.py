@@ -12,7 +12,7 @@ import pytest
 from app_material import make_app_material
 from browsing import PATIENT, open_chromium, serve_app
 from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
-from volume_material import computed_tomogram, hippocampus, zipped_series
+from volume_material import computed_tomogram, hippocampus, real_series
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENT)
@@ -83,6 +83,9 @@ def test_crosshair_oblique_plane_and_a_file_that_lies_over_the_input(page: Page,
     page.keyboard.press("PageUp")  # the slice that was clicked has the focus
     expect(page.get_by_role("slider", name="Axial")).to_have_value(f"{axial + 1:g}")
 
+    page.mouse.wheel(0, 100)
+    expect(page.get_by_role("slider", name="Axial")).to_have_value(f"{axial:g}")
+
     choose(page, "volume_view", "Oblique")
     picture(page, "Reconstruction Oblique").wait_for()
     tilted = picture(page, "Reconstruction Oblique").get_attribute("src")
@@ -132,8 +135,8 @@ def test_tomogram_takes_windows_and_a_region_is_fitted(page: Page, tmp_path: Pat
     expect(page.get_by_text("Cut to the region of voxels")).to_be_visible()
 
 
-def test_zipped_series_has_letters_and_is_drawn_in_space(page: Page) -> None:
-    drop(page, "series.zip", zipped_series())
+def test_real_series_has_letters_and_is_drawn_in_space(page: Page) -> None:
+    drop(page, "series.zip", real_series())
     letters = {letter.inner_text() for letter in page.locator(".letter").all()}
     assert {"R", "L", "A", "P", "S", "I"} <= letters
     choose(page, "volume_view", "3D")

@@ -219,7 +219,7 @@ def test_machine_mentions_are_found_and_others_are_not() -> None:
 def test_streamlit_settings_keep_the_app_private_and_small() -> None:
     settings = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
     assert settings["server"]["address"] == "127.0.0.1"
-    assert settings["server"]["maxUploadSize"] == 64
+    assert settings["server"]["maxUploadSize"] == 256
     assert settings["browser"]["gatherUsageStats"] is False
 
 

@@ -15,8 +15,9 @@ import pytest
 from app_material import beats_csv, copy_checkpoint, make_app_material, make_set
 from PIL import Image
 from streamlit.testing.v1 import AppTest
-from volume_material import OBLIQUE, blob, nifti
+from volume_material import OBLIQUE, blob, nifti, zipped_series
 
+from pages.shared import volume_run
 from pages.shared.jobs import Job
 
 PAGE = str(Path(__file__).resolve().parents[1] / "pages" / "volumes.py")
@@ -269,6 +270,29 @@ def test_row_of_a_set_is_opened(visit: Visit, material: dict[str, str], monkeypa
     assert page.query_params["row"] in ("3", ["3"])
     planes = [slider.label for slider in page.slider if slider.label.startswith("Across axis")]
     assert len(planes) == 3  # no affine: no names are made up
+    run_of(page).box = (1, (0.0, 0.0, 0.6, 0.7))
+    press(page.run(), "Fit this region")
+    assert any("Cut to the region of voxels" in note.value for note in page.text)
+
+
+def test_doubtful_file_is_said_to_be_so(visit: Visit) -> None:
+    page = upload(visit(), "series.zip", zipped_series(missing=(2,), tilt=0.4))
+    words = " ".join(warning.value for warning in page.warning)
+    assert "missing" in words
+    assert "Gantry tilt" in words
+
+
+def test_stopped_fit_keeps_the_steps_it_has_and_an_unwatched_one_ends(
+    visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volume_run, "UNWATCHED_SECONDS", -1.0)
+    page = visit()
+    page.file_uploader[0].set_value(("ball.nii.gz", nifti(blob((7, 8, 9)), OBLIQUE, tmp_path), "application/gzip"))
+    page.run()
+    run_of(page)._thread.join(60)
+    page.run()
+    assert "nobody watched" in page.error[0].value
+    monkeypatch.undo()
 
 
 def test_measured_quality_over_resolution_is_shown(visit: Visit, material: dict[str, str]) -> None:

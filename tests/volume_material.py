@@ -41,20 +41,32 @@ def computed_tomogram(folder: Path) -> bytes:
     return file.read_bytes() if file.is_file() else nifti(1500 * blob((12, 10, 11)) - 1000, np.diag([3.0, 3, 3, 1]), folder)
 
 
-def zipped_series() -> bytes:
-    """A zipped series of CT slices."""
-    folder, buffer = RAW / "dicom_series", io.BytesIO()
+def real_series() -> bytes:
+    """The real series of CT slices where it is there, else a made one; zipped."""
+    folder = RAW / "dicom_series"
+    return _zip({file.name: file.read_bytes() for file in folder.iterdir()}) if folder.is_dir() else zipped_series()
+
+
+def zipped_series(missing: tuple[int, ...] = (), tilt: float = 0.0) -> bytes:
+    """A made series of CT slices, zipped.
+
+    Args:
+        missing: Numbers of slices left out.
+        tilt: Millimetres that each slice is shifted against the one before, as a tilted gantry does.
+    """
+    planes = enumerate(np.moveaxis(1500 * blob((12, 10, 6)) - 1000, 2, 0))
+    return _zip({f"{number}.dcm": _slice(plane, number, tilt) for number, plane in planes if number not in missing})
+
+
+def _zip(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        if folder.is_dir():
-            for file in sorted(folder.iterdir()):
-                archive.writestr(file.name, file.read_bytes())
-        else:
-            for number, plane in enumerate(np.moveaxis(1500 * blob((12, 10, 6)) - 1000, 2, 0)):
-                archive.writestr(f"{number}.dcm", _slice(plane, number))
+        for name in sorted(files):
+            archive.writestr(name, files[name])
     return buffer.getvalue()
 
 
-def _slice(plane: np.ndarray, number: int) -> bytes:
+def _slice(plane: np.ndarray, number: int, tilt: float) -> bytes:
     meta = FileMetaDataset()
     meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, CTImageStorage
     meta.MediaStorageSOPInstanceUID = UID(f"1.2.3.{number}")
@@ -63,7 +75,7 @@ def _slice(plane: np.ndarray, number: int) -> bytes:
     ct.Rows, ct.Columns, ct.SamplesPerPixel, ct.PhotometricInterpretation = plane.shape[1], plane.shape[0], 1, "MONOCHROME2"
     ct.BitsAllocated, ct.BitsStored, ct.HighBit, ct.PixelRepresentation = 16, 16, 15, 1
     ct.RescaleSlope, ct.RescaleIntercept, ct.PixelSpacing = 1, 0, [0.7, 0.7]
-    ct.ImageOrientationPatient, ct.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 1.2 * number]
+    ct.ImageOrientationPatient, ct.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, tilt * number, 1.2 * number]
     ct.PixelData = plane.T.astype("<i2").tobytes()
     buffer = io.BytesIO()
     ct.save_as(buffer, enforce_file_format=True)

@@ -34,6 +34,12 @@ def choose_look(run: VolumeRun, display: Display) -> Look:
     return Look(window, display.error_limit, display.smooth, truth, run.labels, opacity)
 
 
+def whole_look(run: VolumeRun, display: Display) -> Look:
+    """The whole range, compared with what is fitted: while a fit runs."""
+    low, high = sorted(run.signal.value_range)
+    return Look(whole_window((low, high)), display.error_limit, display.smooth)
+
+
 def _choose_truth(run: VolumeRun) -> Any:
     """The file's voxels instead of those that were fitted, where there is a file."""
     original = run.volume.original

@@ -9,12 +9,13 @@ import streamlit as st
 from medfuncta_core.figures.flights import Look
 from pages.shared import state, views
 from pages.shared.fit_panel import Display, show_fit
+from pages.shared.messages import escape
 from pages.shared.volume_between import show_between
 from pages.shared.volume_exports import show_exports
-from pages.shared.volume_looks import choose_look
+from pages.shared.volume_looks import choose_look, whole_look
 from pages.shared.volume_oblique import show_oblique
 from pages.shared.volume_run import VolumeRun
-from pages.shared.volume_slices import show_slices
+from pages.shared.volume_slices import show_planes, show_slices
 from pages.shared.volume_source import leave_region
 from pages.shared.volume_space import show_space
 
@@ -34,6 +35,8 @@ def show_volume(run: VolumeRun) -> None:
         with st.container(horizontal=True, gap="small", vertical_alignment="center", key="region_note"):
             st.caption(f"A region of {run.signal.name}, fitted as a field of its own.")
             st.button("Back to the whole volume", key="leave_region", icon=":material/zoom_out_map:", on_click=leave_region)
+    for warning in run.signal.warnings:
+        st.warning(escape(warning), icon=":material/warning:")
     show_fit(run, _show_step, LIVE_SECONDS)
 
 
@@ -41,7 +44,7 @@ def _show_step(run: VolumeRun, index: int, display: Display, live: bool) -> None
     if live:
         pictures, curves = st.columns([3, 2], gap="large")
         with pictures:
-            views.show_pictures(run, index, smooth=display.smooth, limit=display.error_limit)
+            show_planes(run, index, whole_look(run, display))
         with curves:
             views.show_curves(run, index, beside=False)
         return

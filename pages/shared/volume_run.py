@@ -51,6 +51,7 @@ class VolumeRun(FitRun):
         if sampled is not None:
             self._steps = self.fitter.steps(sampled_context(sampled.coords, sampled.values))
         # The thread's fitter keeps its buffers to itself; the page decodes with one of its own.
+        self._stepper = self.fitter
         self.fitter = Fitter(state.load_field(choice.name, self.device), config, self.device)
         self.volume, self.choice_name = volume, choice.name
         self.geometry: VolumeGeometry = geometry_of(volume.signal)
@@ -77,11 +78,11 @@ class VolumeRun(FitRun):
                     if not self.active:
                         return
                     self.history.append(step)
-                    if step.index == self.config.steps:
-                        self._close()
-                        return
                 if time.monotonic() - self._seen > UNWATCHED_SECONDS:
                     raise SignalError("the fit was given up because nobody watched it; fit again to go on")
+            result = self._stepper.finish(self.signal, tuple(self.history))
+            with self._lock:
+                self.result = self.result or (result if self.active else None)
         except MedFunctaError as error:
             self._fail(error)
         except Exception as error:

@@ -27,6 +27,22 @@ def show_slices(run: VolumeRun, index: int, look: Look) -> None:
     planes = link_planes(run.geometry, run.at)
     factors = _choose_places(run, planes)
     boxing = _choose_mode(run)
+    show_planes(run, index, look, factors, boxing=boxing)
+    if run.box is not None:
+        _show_region(run, index, look, planes)
+
+
+def show_planes(run: VolumeRun, index: int, look: Look, factors: Sequence[int] = (1, 1, 1), *, boxing: bool = False) -> None:
+    """The three planes themselves.
+
+    Args:
+        run: The volume.
+        index: Of the step.
+        look: How they are shown.
+        factors: Pixels for every voxel, plane by plane.
+        boxing: Dragging draws a box.
+    """
+    planes = link_planes(run.geometry, run.at)
     cuts = [(plane.cut, plane.cut.pixels(factor, MOST_PIXELS)) for plane, factor in zip(planes, factors, strict=True)]
     views = view_all(run, index, cuts, look)
     widest = max(plane.cut.width for plane in planes)
@@ -46,8 +62,6 @@ def show_slices(run: VolumeRun, index: int, look: Look) -> None:
         scale=error_scale(look),
         smooth=look.smooth,
     )
-    if run.box is not None:
-        _show_region(run, index, look, planes)
 
 
 def _choose_places(run: VolumeRun, planes: Sequence[LinkedPlane]) -> list[int]:

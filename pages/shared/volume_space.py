@@ -16,6 +16,8 @@ from pages.shared.views import CHART
 from pages.shared.volume_run import VolumeRun
 
 HEIGHT = 560
+MOST_VALUES = 2**22
+"""Of the file's own voxels; more are too many for a browser, which then gets those that were fitted."""
 LAYERS = ("Input", "Reconstruction")
 RENDERED, SURFACES = "Rendered (NiiVue)", "Surfaces"
 MODES = {"In space": "3d", "Planes and space": "multiplanar"}
@@ -54,7 +56,7 @@ def _volumes(run: VolumeRun, index: int, look: Look, layers: list[str], factor: 
     """The layers as signals, the input first."""
     found: dict[str, Any] = {}
     if "Input" in layers:
-        found["Input"] = look.truth or run.signal
+        found["Input"] = look.truth if look.truth is not None and look.truth.values.size <= MOST_VALUES else run.signal
     if "Reconstruction" in layers:
         shape = tuple(points * factor for points in run.signal.shape)
         found["Reconstruction"] = with_values(run.signal, run.decode(index, shape))
