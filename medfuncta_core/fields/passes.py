@@ -6,22 +6,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from medfuncta_core.fields.cores import spread
+from medfuncta_core.fields.duals import dual
 from medfuncta_core.fields.siren import ModulatedSIREN
-from medfuncta_core.fields.tiles import Activations, Folded, FoldedGradients, Modulations, Workspace, backward, dual, forward
+from medfuncta_core.fields.tiles import Activations, Folded, FoldedGradients, Modulations, Workspace, backward, forward, restore
 from medfuncta_core.grids import ContextSet
 
 Gradients = dict[str, Tensor]
 
-TILE_ELEMENTS = {"cuda": 2**23}  # points times width worked on at once; on a CPU 2**18 for every thread
-TAPE_BYTES = 2**29  # activations kept for the Hessian products; beyond this they are computed again
+TILE_ELEMENTS = {"cuda": 2**23}  # points times width worked on at once; on a CPU 2**17, half a MiB an array
+SMALLEST_SHARE = 2**15  # points times width for which a second core is woken
+TAPE_BYTES = 2**28  # what is kept for the Hessian products; the steps for which there is no room are computed again
 
 
 class LossGradient(NamedTuple):
@@ -34,11 +37,28 @@ class LossGradient(NamedTuple):
 
 @dataclass(eq=False)
 class Tape:
-    """Activations of one context at one place, kept so that a Hessian product there need not compute them again."""
+    """What one context's passes at one place have computed, kept so that a Hessian product there need not compute it again."""
 
     space: Workspace
     tiles: list[Activations] = field(default_factory=list)
     gradient: Modulations | None = None
+
+
+@dataclass(eq=False)
+class _Sums:
+    """What one worker's tiles add up."""
+
+    loss: Tensor  # (2, b), as it is and of clamped values
+    gradient: Modulations
+    dual: Modulations
+    parameters: FoldedGradients | None
+
+    def add_(self, other: _Sums) -> None:
+        self.loss += other.loss
+        self.gradient.add_(other.gradient)
+        self.dual.add_(other.dual)
+        if self.parameters is not None and other.parameters is not None:
+            self.parameters.add_(other.parameters)
 
 
 class FieldPasses:
@@ -56,7 +76,7 @@ class FieldPasses:
         self._local = threading.local()
         self._tape_spaces: list[Workspace] = []
         self._tape_bytes = tape_bytes
-        self._tile_elements = tile_elements or TILE_ELEMENTS.get(self._device.type, 2**18 * torch.get_num_threads())
+        self._tile_elements = tile_elements or TILE_ELEMENTS.get(self._device.type, 2**17)
         first_modulated = 0 if self.config.modulate_first else 1
         self._omegas = torch.tensor(self.config.omegas[first_modulated:-1], dtype=self._dtype, device=self._device)[:, None]
         self.refresh()
@@ -83,33 +103,33 @@ class FieldPasses:
         )
 
     def tapes(self, steps: int, signals: int, points: int) -> list[Tape | None]:
-        """Tapes for the inner steps of one meta-step, or Nones where they would hold too much.
+        """Tapes for the inner steps of one meta-step, None for the first ones where all would hold too much.
 
         Args:
             steps: G.
             signals: b.
             points: Of each step's context.
         """
-        arrays = (4 if self.config.modulate_scale else 3) * (self.config.depth - 1)
-        if steps * arrays * signals * points * self.config.width * self._dtype.itemsize > self._tape_bytes:
-            return [None] * steps
-        while len(self._tape_spaces) < steps:
+        arrays = 2 * (self.config.depth - 1)  # u and g
+        room = self._tape_bytes // (arrays * signals * points * self.config.width * self._dtype.itemsize)
+        kept = min(steps, room)
+        while len(self._tape_spaces) < kept:
             self._tape_spaces.append(Workspace(self._dtype, self._device))
-        return [Tape(space) for space in self._tape_spaces[:steps]]
+        return [None] * (steps - kept) + [Tape(space) for space in self._tape_spaces[:kept]]
 
     @torch.no_grad()
     def values(self, coords: Float[Tensor, "*b n d"], modulations: Modulations) -> Float[Tensor, "b n c"]:
         """Values of the fields, in tiles of bounded memory; equals `ModulatedSIREN.forward`."""
-        signals = _signals(modulations)
-        shared = coords.expand(signals, *coords.shape[-2:])
-        out = coords.new_empty(signals, shared.shape[1], self.config.channels)
-        folded_modulations = self._fold(modulations)
-        for i, j in self._tiles(signals, shared.shape[1]):
-            part = shared[i, j]
-            tile = Activations(i, part.shape[1])
-            out[i, j] = forward(self._folded, part.reshape(-1, part.shape[-1]), folded_modulations, tile, self._space, None).view(
-                out[i, j].shape
-            )
+        signals, points = _signals(modulations), coords.shape[-2]
+        out = coords.new_empty(signals, points, self.config.channels)
+        folded, tiles = self._fold(modulations), self._tiles(signals, points)
+
+        def work(_: int, number: int) -> None:
+            i, j = tiles[number]
+            tile, part = self._tile(coords, i, j, signals)
+            out[i, j] = forward(self._folded, part, folded, tile, self._space, backward=False).view(out[i, j].shape)
+
+        spread(len(tiles), self._workers(tiles), work)
         return out
 
     @torch.no_grad()
@@ -131,20 +151,22 @@ class FieldPasses:
             into: Gradients of the network's own parameters (modulation layers excluded) are added here when given.
             tape: Filled for a later `hessian_product` when given.
         """
+        folded, tiles = self._fold(modulations), self._tiles(*context.values.shape[:2])
+        workers = self._workers(tiles)
+        sums = [self._sums(context, modulations, own=into is not None) for _ in range(workers)]
+        kept: dict[int, Activations] = {}
+
+        def work(worker: int, number: int) -> None:
+            kept[number] = self._sweep(context, folded, tiles[number], sums[worker], tape, number)
+
+        spread(len(tiles), workers, work)
+        total = _total(sums)
+        if into is not None and total.parameters is not None:
+            self._unfold(total.parameters, weight, into)
+        gradient = self._unfold_modulations(total.gradient)
         if tape is not None:
-            tape.tiles.clear()
-        loss = context.values.new_zeros(2, len(context.values))  # as it is, and of clamped values
-        sums = modulations.zeros_like()
-        parameters = None if into is None else FoldedGradients(self._folded)
-        for tile in self._sweep(context, self._fold(modulations), loss, sums, parameters, tape):
-            if tape is not None:
-                tape.tiles.append(tile)
-        if into is not None and parameters is not None:
-            self._unfold(parameters, weight, into)
-        gradient = self._unfold_modulations(sums)
-        if tape is not None:
-            tape.gradient = gradient
-        return LossGradient(loss[0], loss[1], gradient)
+            tape.tiles, tape.gradient = [kept[number] for number in range(len(tiles))], gradient
+        return LossGradient(total.loss[0], total.loss[1], gradient)
 
     @torch.no_grad()
     def hessian_product(
@@ -170,56 +192,93 @@ class FieldPasses:
         Returns:
             The gradient in shift and scale, and its derivative; the modulation layers' share follows from these alone.
         """
-        folded_modulations, folded_tangent = self._fold(modulations), self._fold(tangent, tangent=True)
-        dual_sums, parameters = modulations.zeros_like(), FoldedGradients(self._folded)
-        factor = 2 / context.values[0].numel()
-        sums = modulations.zeros_like()
-        if tape is not None and tape.gradient is not None:
-            gradient, tiles = tape.gradient, iter(tape.tiles)
-        else:
-            tiles = self._sweep(context, folded_modulations, context.values.new_zeros(2, len(context.values)), sums, None, None)
-            gradient = None
-        for tile in tiles:
-            dual(self._folded, folded_modulations, folded_tangent, tile, self._space, factor, dual_sums, parameters)
-        self._unfold(parameters, weight, into)
-        return gradient or self._unfold_modulations(sums), self._unfold_modulations(dual_sums)
+        folded, change = self._fold(modulations), self._fold(tangent, tangent=True)
+        tiles, factor = self._tiles(*context.values.shape[:2]), 2 / context.values[0].numel()
+        workers = self._workers(tiles)
+        sums = [self._sums(context, modulations, own=True) for _ in range(workers)]
+
+        def work(worker: int, number: int) -> None:
+            mine, space = sums[worker], self._space
+            assert mine.parameters is not None
+            if tape is not None and tape.tiles:
+                tile = tape.tiles[number]
+                restore(self._folded, folded, tile, space)
+            else:
+                own, mine.parameters = mine.parameters, None  # the gradient itself is not wanted in the parameters
+                tile = self._sweep(context, folded, tiles[number], mine, None, number)
+                mine.parameters = own
+            dual(self._folded, folded, change, tile, space, factor, mine.dual, mine.parameters)
+
+        spread(len(tiles), workers, work)
+        total = _total(sums)
+        assert total.parameters is not None
+        self._unfold(total.parameters, weight, into)
+        gradient = self._unfold_modulations(total.gradient) if tape is None or tape.gradient is None else tape.gradient
+        return gradient, self._unfold_modulations(total.dual)
 
     def _sweep(
         self,
         context: ContextSet,
         modulations: Modulations,
-        loss: Tensor,
-        sums: Modulations,
-        parameters: FoldedGradients | None,
+        place: tuple[slice, slice],
+        sums: _Sums,
         tape: Tape | None,
-    ) -> Iterator[Activations]:
-        """Forward and backward pass of every tile, added up in `loss`, `sums` and `parameters`.
+        number: int,
+    ) -> Activations:
+        """Forward and backward pass of a tile, added up in `sums`.
 
-        Without a tape, a tile's activations are valid until the next one.
+        Without a tape, the tile's activations are valid until this thread's next one.
         """
-        values = context.values
-        signals, points, channels = values.shape
-        coords = context.coords.expand(signals, *context.coords.shape[-2:])
-        space = self._space if tape is None else tape.space
-        for number, (i, j) in enumerate(self._tiles(signals, points)):
-            tag = "" if tape is None else str(number)
-            part, target = coords[i, j], values[i, j]
-            tile = Activations(i, part.shape[1])
-            y = forward(self._folded, part.reshape(-1, part.shape[-1]), modulations, tile, space, tag).view(target.shape)
-            error = y - target
-            loss[0, i] += error.square().sum((1, 2)) / (points * channels)
-            loss[1, i] += (y.clamp(0, 1) - target).square().sum((1, 2)) / (points * channels)
-            g_y = error.mul_(2 / (points * channels)).view(-1, channels)
-            backward(self._folded, g_y, modulations, tile, space, tag, sums, parameters)
-            yield tile
+        (signals, points, channels), (i, j) = context.values.shape, place
+        target, space = context.values[i, j], self._space
+        tile, part = self._tile(context.coords, i, j, signals)
+        keep = None if tape is None else partial(_take, tape.space, number, self.config.width)
+        y = forward(self._folded, part, modulations, tile, space, keep=keep).view(target.shape)
+        error = y - target
+        sums.loss[0, i] += error.square().sum((1, 2)) / (points * channels)
+        sums.loss[1, i] += (y.clamp(0, 1) - target).square().sum((1, 2)) / (points * channels)
+        g_y = error.mul_(2 / (points * channels)).view(-1, channels)
+        backward(self._folded, g_y, modulations, tile, space, sums.gradient, sums.parameters, keep=keep)
+        return tile
 
-    def _tiles(self, signals: int, points: int) -> Iterator[tuple[slice, slice]]:
-        """Whole signals while they are small, else parts of one."""
-        rows = max(1, self._tile_elements // self.config.width)
-        together, span = max(1, rows // points), min(points, rows)
-        for start in range(0, signals, together):
-            for first in range(0, points, span):
-                yield slice(start, min(start + together, signals)), slice(first, min(first + span, points))
+    def _tile(self, coords: Tensor, i: slice, j: slice, signals: int) -> tuple[Activations, Tensor]:
+        """An empty tile and its coordinates, once for all signals where these share them."""
+        part = coords[..., j, :] if coords.ndim == 2 or len(coords) == 1 < signals else coords[i, j]
+        tile = Activations(i, min(i.stop, signals) - i.start, part.shape[-2])
+        return tile, part.reshape(-1, part.shape[-1])
+
+    def _sums(self, context: ContextSet, modulations: Modulations, *, own: bool) -> _Sums:
+        loss = context.values.new_zeros(2, len(context.values))
+        zeros = modulations.zeros_like
+        return _Sums(loss, zeros(), zeros(), FoldedGradients(self._folded) if own else None)
+
+    def _tiles(self, signals: int, points: int) -> list[tuple[slice, slice]]:
+        """Whole signals while they are small, else parts of one; of even sizes, and as many for each core."""
+        width, cores = self.config.width, self._cores
+        rows = max(1, self._tile_elements // width)
+        total = signals * points
+        if cores > 1 and total * width >= cores * SMALLEST_SHARE:
+            rows = max(1, min(rows, -(-total // cores)))
+        if points > rows:
+            pieces = -(-points // rows)
+            pieces = -(-pieces // cores) * cores if signals % cores else pieces
+            together, span = 1, -(-points // pieces)
+        else:
+            parts = -(-signals // (rows // points))
+            parts = min(signals, -(-parts // cores) * cores) if parts > 1 else parts
+            together, span = -(-signals // parts), points
+        return [
+            (slice(start, min(start + together, signals)), slice(first, min(first + span, points)))
+            for start in range(0, signals, together)
+            for first in range(0, points, span)
+        ]
+
+    @property
+    def _cores(self) -> int:
+        return torch.get_num_threads() if self._device.type == "cpu" else 1
+
+    def _workers(self, tiles: list[tuple[slice, slice]]) -> int:
+        return min(self._cores, len(tiles))
 
     def _fold(self, modulations: Modulations, *, tangent: bool = False) -> Modulations:
         """omega (shift + b), the bias joined in where no scale stands between them; tangents and scales carry no bias."""
@@ -243,6 +302,17 @@ class FieldPasses:
             at[1].add_(gradients.biases[k], alpha=weight * omega)
         into["last_weight"].add_(gradients.last_weight, alpha=weight)
         into["last_bias"].add_(gradients.last_bias, alpha=weight)
+
+
+def _take(space: Workspace, tile: int, width: int, name: str, rows: int) -> Tensor:
+    return space.take(f"{tile}.{name}", rows, width)
+
+
+def _total(sums: list[_Sums]) -> _Sums:
+    """All workers' sums, in their order."""
+    for other in sums[1:]:
+        sums[0].add_(other)
+    return sums[0]
 
 
 def _signals(modulations: Modulations) -> int:

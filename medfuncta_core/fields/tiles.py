@@ -14,6 +14,7 @@ direction, and `c`, `s` the scale and shift modulations of a signal (c = 1, s = 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from medfuncta_core.config import FieldConfig
+from medfuncta_core.fields.arithmetic import cosine, product, sine
 
 
 class Modulations(NamedTuple):
@@ -38,6 +40,12 @@ class Modulations(NamedTuple):
         """Zeros to add to."""
         shift, scale = (None if x is None else torch.zeros_like(x) for x in self)
         return Modulations(shift, scale)
+
+    def add_(self, other: Modulations) -> None:
+        """Add in place."""
+        for mine, theirs in zip(self, other, strict=True):
+            if mine is not None and theirs is not None:
+                mine.add_(theirs)
 
 
 class Workspace:
@@ -66,33 +74,46 @@ class Folded:
     last_weight: Tensor
     last_bias: Tensor  # output offset included
     first_modulated: int
+    transposed: list[Tensor] = field(init=False)  # contiguous: products read along rows
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "transposed", [weight.mT.contiguous() for weight in self.weights])
 
 
 @dataclass(eq=False)
 class Activations:
     """What the backward and dual passes of a tile need; rows are the points of its signals, signal by signal.
 
+    Where all signals are sampled at the same points and the first layer is not modulated, that layer's rows, and those of the
+    second layer's product, are the same for every signal: they are there once, `(points, .)`, and broadcast.
+
     Args:
         signals: Of the batch.
+        count: How many these are.
         points: Of each of these signals in this tile.
         h: Inputs of layers 1 ... K, `(rows, .)`.
         cosine: cos u of layers 1 ... K-1, `(rows, L)`.
-        a: Values before the modulation, where a scale multiplies them.
-        g: Gradients in the outputs of layers 1 ... K-1, after the backward pass.
+        kept: What a tape keeps of layers 1 ... K-1: u, or the value before the modulation where a scale multiplies it.
+        g: Gradients in the outputs of layers 1 ... K-1, after the backward pass; None where nothing needs it.
         g_y: Gradient in the values.
     """
 
     signals: slice
+    count: int
     points: int
     h: list[Tensor] = field(default_factory=list)
     cosine: list[Tensor] = field(default_factory=list)
-    a: list[Tensor | None] = field(default_factory=list)
-    g: list[Tensor] = field(default_factory=list)
+    kept: list[Tensor] = field(default_factory=list)
+    g: list[Tensor | None] = field(default_factory=list)
     g_y: Tensor | None = None
 
     def by_signal(self, rows: Tensor) -> Tensor:
-        """`(rows, L)` as `(b, n, L)`."""
+        """`(rows, L)` as `(b, n, L)`; `(1, n, L)` where the rows are the same for every signal."""
         return rows.view(-1, self.points, rows.shape[-1])
+
+    def as_inputs_of(self, k: int, rows: Tensor) -> Tensor:
+        """Gradients in a layer's rows as they belong to its input's rows: summed over signals where they share these."""
+        return rows if len(rows) == len(self.h[k]) else self.by_signal(rows).sum(0)
 
 
 class FoldedGradients:
@@ -104,44 +125,83 @@ class FoldedGradients:
         self.last_weight = torch.zeros_like(folded.last_weight)
         self.last_bias = torch.zeros_like(folded.last_bias)
 
+    def add_(self, other: FoldedGradients) -> None:
+        """Add in place."""
+        self.last_weight += other.last_weight
+        self.last_bias += other.last_bias
+        for mine, theirs in zip(self.weights + self.biases, other.weights + other.biases, strict=True):
+            mine += theirs
+
 
 def forward(
-    folded: Folded, coords: Tensor, modulations: Modulations, tile: Activations, space: Workspace, tag: str | None
+    folded: Folded,
+    coords: Tensor,
+    modulations: Modulations,
+    tile: Activations,
+    space: Workspace,
+    *,
+    keep: Callable[[str, int], Tensor] | None = None,
+    backward: bool = True,
 ) -> Tensor:
     """Values `(rows, c)` of a tile.
 
     Args:
         folded: Parameters.
-        coords: `(rows, d)`.
+        coords: `(rows, d)`, or `(points, d)` for all signals alike.
         modulations: Folded, of all signals.
         tile: Filled with activations.
-        space: Where they live; `tag` tells tiles apart, None keeps two layers only (no backward pass then).
+        space: Where they live.
+        keep: Gives a tape's memory for a name and a number of rows, None without a tape.
+        backward: Off keeps two layers only, no backward pass then.
     """
-    h, rows, width = coords, len(coords), folded.config.width
-    tile.h.append(h)
-    for k, weight in enumerate(folded.weights):
-        name = str(k % 2) if tag is None else f"{tag}.{k}"
+    tile.h.append(coords)
+    for k in range(len(folded.weights)):
         shift, scale = modulations.layer(k - folded.first_modulated, tile.signals)
-        a = space.take("u" if scale is None else f"a{name}", rows, width)
-        torch.mm(h, weight.mT, out=a)
+        rows = tile.count * tile.points if k >= folded.first_modulated else len(coords)
+        a = product(tile.h[k], folded.weights[k], folded.transposed[k])
         if scale is not None or shift is None:  # elsewhere the bias is part of the folded shift
             a.add_(folded.biases[k])
+        if scale is not None and backward:
+            own = space.take(f"a{k}", len(a), a.shape[1]) if keep is None else keep(f"a{k}", len(a))
+            tile.kept.append(own.copy_(a))
         u = a
+        if shift is not None and scale is None:
+            u = space.take("u", rows, a.shape[1]) if keep is None else keep(f"u{k}", rows)
+            torch.add(tile.by_signal(a), shift, out=tile.by_signal(u))
+        if scale is None and backward:
+            tile.kept.append(u if keep is None or shift is not None else keep(f"u{k}", rows).copy_(u))
         if scale is not None:
-            u = space.take("u", rows, width)
-            torch.mul(tile.by_signal(a), scale, out=tile.by_signal(u))
-        if shift is not None:
-            tile.by_signal(u).add_(shift)
-        out = space.take(f"h{name}", rows, width)
-        torch.sin(u, out=out)
-        if tag is not None:
-            tile.cosine.append(torch.cos(u, out=space.take(f"cos{name}", rows, width)))
-            tile.a.append(a if scale is not None else None)
-        if folded.config.residual and k > 0:
-            out.add_(h)
-        h = out
-        tile.h.append(h)
-    return torch.mm(h, folded.last_weight.mT).add_(folded.last_bias)
+            u = _scaled(tile, a, scale, shift, space)
+        _wave(folded, k, u, tile, space, backward)
+    return torch.addmm(folded.last_bias, tile.h[-1], folded.last_weight.mT)
+
+
+def restore(folded: Folded, modulations: Modulations, tile: Activations, space: Workspace) -> None:
+    """Sines and cosines of a tile from what its tape has kept, into `space`."""
+    del tile.h[1:], tile.cosine[:]
+    for k, u in enumerate(tile.kept):
+        shift, scale = modulations.layer(k - folded.first_modulated, tile.signals)
+        _wave(folded, k, u if scale is None else _scaled(tile, u, scale, shift, space), tile, space, True)
+
+
+def _scaled(tile: Activations, a: Tensor, scale: Tensor, shift: Tensor | None, space: Workspace) -> Tensor:
+    """u = c a + s, `(rows, L)`."""
+    u = space.take("u", tile.count * tile.points, a.shape[1])
+    torch.mul(tile.by_signal(a), scale, out=tile.by_signal(u))
+    if shift is not None:
+        tile.by_signal(u).add_(shift)
+    return u
+
+
+def _wave(folded: Folded, k: int, u: Tensor, tile: Activations, space: Workspace, backward: bool) -> None:
+    """Layer k's output from u, and its cosine where a backward pass follows."""
+    out = space.take(f"h{k if backward else k % 2}", *u.shape)
+    sine(u, out)
+    if backward:
+        tile.cosine.append(cosine(u, space.take(f"cos{k}", *u.shape)))
+    if folded.config.residual and k > 0:
+        tile.by_signal(out).add_(tile.by_signal(tile.h[k]))
+    tile.h.append(out)
 
 
 def backward(
@@ -150,152 +210,48 @@ def backward(
     modulations: Modulations,
     tile: Activations,
     space: Workspace,
-    tag: str,
     sums: Modulations,
     into: FoldedGradients | None,
+    *,
+    keep: Callable[[str, int], Tensor] | None = None,
 ) -> None:
     """Gradients of a tile: added to `sums` (modulations) and `into` (parameters); `tile.g` is filled, layer 1 first.
 
     Args:
         g_y: Gradient with respect to the values, `(rows, c)`.
+        keep: As `forward` takes it.
     """
-    rows, width = len(g_y), folded.config.width
-    tile.g_y = g_y
+    width, depth = folded.config.width, len(folded.weights)
+    memory = keep or (lambda name, rows: space.take(name, rows, width))
+    tile.g_y, tile.g = g_y, [None] * depth
     if into is not None:
         into.last_weight.addmm_(g_y.mT, tile.h[-1])
         into.last_bias += g_y.sum(0)
-    depth = len(folded.weights)
-    g = torch.mm(g_y, folded.last_weight, out=space.take(f"g{tag}.{depth - 1}", rows, width))
-    tile.g = [g]
-    for k in reversed(range(depth)):
+    g = torch.mm(g_y, folded.last_weight, out=memory(f"g{depth - 1}", len(g_y)))
+    for k in reversed(range(0 if into is not None else folded.first_modulated, depth)):
         m = k - folded.first_modulated
-        g_u = torch.mul(g, tile.cosine[k], out=space.take("g_u", rows, width))
+        tile.g[k] = g
+        g_u = torch.mul(g, tile.cosine[k], out=space.take("g_u", *g.shape))
         if m >= 0 and sums.shift is not None:
             sums.shift[tile.signals, m] += tile.by_signal(g_u).sum(1)
-        a = tile.a[k]
-        if a is not None:
-            _, scale = modulations.layer(m, tile.signals)
-            assert scale is not None
+        _, scale = modulations.layer(m, tile.signals)
+        if scale is not None:
             assert sums.scale is not None
-            sums.scale[tile.signals, m] += tile.by_signal(g_u * a).sum(1)
+            sums.scale[tile.signals, m] += (tile.by_signal(g_u) * tile.by_signal(tile.kept[k])).sum(1)
             tile.by_signal(g_u).mul_(scale)
+        if into is None and k == folded.first_modulated:
+            break
+        g_a = tile.as_inputs_of(k, g_u)
         if into is not None:
-            into.weights[k].addmm_(g_u.mT, tile.h[k])
-            into.biases[k] += g_u.sum(0)
+            into.weights[k].addmm_(g_a.mT, tile.h[k])
+            into.biases[k] += g_a.sum(0)
         if k == 0:
             break
-        below = space.take(f"g{tag}.{k - 1}", rows, width)
-        g = _pass_below(folded, k, g, g_u, below)
-        tile.g.insert(0, g)
+        g = pass_below(folded, k, tile.as_inputs_of(k, g), g_a, memory(f"g{k - 1}", len(g_a)))
 
 
-def dual(
-    folded: Folded,
-    modulations: Modulations,
-    tangent: Modulations,
-    tile: Activations,
-    space: Workspace,
-    factor: float,
-    sums: Modulations,
-    into: FoldedGradients,
-) -> None:
-    """Tangent forward and dual backward pass of a tile whose activations and gradients are there.
-
-    Args:
-        tangent: Folded change of the modulations.
-        factor: Second derivative of a signal's loss in one value, 2 / (n c).
-        sums: The modulations' dual gradient is added here.
-        into: The parameters' dual gradient is added here.
-    """
-    d_hs, sine_dus, d_as = _tangent_forward(folded, modulations, tangent, tile, space)
-    rows, width = tile.h[0].shape[0], folded.config.width
-    d_last = d_hs[-1]
-    assert tile.g_y is not None
-    assert d_last is not None  # some layer is modulated
-    dg_y = torch.mm(d_last, folded.last_weight.mT).mul_(factor)
-    into.last_weight.addmm_(dg_y.mT, tile.h[-1]).addmm_(tile.g_y.mT, d_last)
-    into.last_bias += dg_y.sum(0)
-    dg = torch.mm(dg_y, folded.last_weight, out=space.take("dg0", rows, width))
-    for k in reversed(range(len(folded.weights))):
-        m, g = k - folded.first_modulated, tile.g[k]
-        dg_u = torch.mul(dg, tile.cosine[k], out=space.take("dg_u", rows, width))
-        sine_du, d_h, da = sine_dus[k], d_hs[k], d_as[k]
-        if sine_du is not None:
-            dg_u.addcmul_(sine_du, g, value=-1)
-        g_u = torch.mul(g, tile.cosine[k], out=space.take("g_u", rows, width))
-        dual_sum = tile.by_signal(dg_u).sum(1)
-        if m >= 0 and sums.shift is not None:
-            sums.shift[tile.signals, m] += dual_sum
-        a = tile.a[k]
-        if a is not None:
-            _, scale = modulations.layer(m, tile.signals)
-            _, d_scale = tangent.layer(m, tile.signals)
-            assert scale is not None
-            assert sums.scale is not None
-            assert d_scale is not None
-            products = dg_u * a if da is None else torch.addcmul(dg_u * a, g_u, da)
-            sums.scale[tile.signals, m] += tile.by_signal(products).sum(1)
-            tile.by_signal(dg_u).mul_(scale).addcmul_(tile.by_signal(g_u), d_scale)
-            tile.by_signal(g_u).mul_(scale)
-            dual_sum = dg_u.sum(0, keepdim=True)
-        into.biases[k] += dual_sum.sum(0)
-        into.weights[k].addmm_(dg_u.mT, tile.h[k])
-        if d_h is not None:
-            into.weights[k].addmm_(g_u.mT, d_h)
-        if k == 0:
-            break
-        below = space.take(f"dg{1 + k % 2}", rows, width)
-        dg = _pass_below(folded, k, dg, dg_u, below)
-
-
-def _pass_below(folded: Folded, k: int, g: Tensor, g_a: Tensor, out: Tensor) -> Tensor:
+def pass_below(folded: Folded, k: int, g: Tensor, g_a: Tensor, out: Tensor) -> Tensor:
     """Gradient in the input of layer k from the gradients in its output and in its product, `(rows, L)` each; fills `out`."""
     if folded.config.residual:
-        return torch.addmm(g, g_a, folded.weights[k], out=out)
-    return torch.mm(g_a, folded.weights[k], out=out)
-
-
-def _tangent_forward(
-    folded: Folded, modulations: Modulations, tangent: Modulations, tile: Activations, space: Workspace
-) -> tuple[list[Tensor | None], list[Tensor | None], list[Tensor | None]]:
-    """dh of layers' inputs, sin(u) du, and da where a scale multiplies it; None stands for zero, at coordinates to begin with."""
-    rows, width = tile.h[0].shape[0], folded.config.width
-    d_h: Tensor | None = None
-    d_hs: list[Tensor | None] = [None]
-    sine_dus: list[Tensor | None] = []
-    d_as: list[Tensor | None] = []
-    for k, weight in enumerate(folded.weights):
-        m = k - folded.first_modulated
-        d_shift, d_scale = tangent.layer(m, tile.signals)
-        if d_h is None and d_shift is None and d_scale is None:
-            d_hs.append(None)
-            sine_dus.append(None)
-            d_as.append(None)
-            continue
-        name = f"da{k}" if d_scale is not None else "du"
-        du = space.take(name, rows, width)
-        if d_h is None:
-            du.zero_()
-        else:
-            torch.mm(d_h, weight.mT, out=du)
-        d_as.append(None if d_scale is None or d_h is None else du)
-        if d_scale is not None:
-            _, scale = modulations.layer(m, tile.signals)
-            a, da = tile.a[k], du
-            assert a is not None
-            assert scale is not None
-            du = space.take("du", rows, width)
-            torch.mul(tile.by_signal(da), scale, out=tile.by_signal(du)).addcmul_(tile.by_signal(a), d_scale)
-        if d_shift is not None:
-            tile.by_signal(du).add_(d_shift)
-        sine_du = space.take(f"sine_du{k}", rows, width)
-        if folded.config.residual and k > 0:
-            torch.sub(tile.h[k + 1], tile.h[k], out=sine_du).mul_(du)  # h+ - h = sin u
-        else:
-            torch.mul(tile.h[k + 1], du, out=sine_du)
-        below, d_h = d_h, torch.mul(tile.cosine[k], du, out=space.take(f"dh{k}", rows, width))
-        if folded.config.residual and k > 0 and below is not None:
-            d_h.add_(below)
-        d_hs.append(d_h)
-        sine_dus.append(sine_du)
-    return d_hs, sine_dus, d_as
+        return torch.add(product(g_a, folded.transposed[k], folded.weights[k]), g, out=out)
+    return product(g_a, folded.transposed[k], folded.weights[k], out)
