@@ -1,12 +1,15 @@
 """The modulated SIREN: analytic values, initialisation, parameter counts, and its passes against autograd."""
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
 
 from medfuncta_core.config import PRESETS, FieldConfig
 from medfuncta_core.fields import FieldPasses, ModulatedSIREN
+from medfuncta_core.fields.arithmetic import cosine, sine
+from medfuncta_core.fields.cores import spread
 from medfuncta_core.fields.modulating import latent_gradient, modulate, modulate_tangent
 from medfuncta_core.grids import ContextSet, grid_context, make_grid
 
@@ -163,3 +166,57 @@ def test_hessian_product_is_the_same_with_a_tape_a_used_one_or_an_empty_one() ->
         results.append((gradient.shift, dual.shift, into["hidden_weight"]))
     for result in results[1:]:
         torch.testing.assert_close(result, results[0], rtol=1e-12, atol=1e-14)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("switches", [{}, {"residual": True, "modulate_first": True, "modulate_scale": True}])
+def test_passes_on_two_cores_equal_those_on_one_and_repeat(switches: dict[str, bool], two_threads: None) -> None:
+    field, context, latent = random_field((8, 6), **switches)
+    modulations, tangent = modulate(field, latent), modulate_tangent(field, torch.ones_like(latent))
+    results = []
+    for threads in (1, 2, 2):
+        torch.set_num_threads(threads)
+        passes = FieldPasses(field, tile_elements=40)
+        into = {name: torch.zeros_like(parameter) for name, parameter in field.named_parameters()}
+        passes.loss_gradient(context, modulations, weight=0.3, into=into)
+        (tape,) = passes.tapes(1, 3, 48)
+        found = passes.loss_gradient(context, modulations, tape=tape)
+        _, dual = passes.hessian_product(context, modulations, tangent, into=into, tape=tape)
+        results.append([passes.values(context.coords, modulations), *found[:2], found.gradient.shift, dual.shift, *into.values()])
+    torch.testing.assert_close(results[1], results[0], rtol=1e-11, atol=1e-13)
+    assert all(torch.equal(one, other) for one, other in zip(results[1], results[2], strict=True))
+
+
+def test_spread_gives_every_tile_to_its_worker_in_order(two_threads: None) -> None:
+    taken: list[list[tuple[int, int]]] = [[], []]
+    spread(5, 2, lambda worker, tile: taken[worker].append((tile, torch.get_num_threads())))
+    assert taken == [[(0, 1), (2, 1), (4, 1)], [(1, 1), (3, 1)]]
+    assert torch.get_num_threads() == 2
+    with pytest.raises(ZeroDivisionError):
+        spread(2, 2, lambda worker, tile: print(1 / 0))
+
+
+def test_tapes_are_kept_for_as_many_steps_as_there_is_room_for() -> None:
+    field, context, latent = random_field((8, 6))
+    step = 2 * 4 * 3 * 48 * 7 * 8  # u and g of four sine layers, 3 signals of 48 points, width 7, float64
+    assert [tape is not None for tape in FieldPasses(field, tape_bytes=2 * step).tapes(3, 3, 48)] == [False, True, True]
+    assert FieldPasses(field, tape_bytes=step - 1).tapes(2, 3, 48) == [None, None]
+    passes = FieldPasses(field, tape_bytes=step)
+    (tape,) = passes.tapes(1, 3, 48)
+    assert tape is not None
+    passes.loss_gradient(context, modulate(field, latent), tape=tape)
+    assert sum(buffer.nbytes for buffer in tape.space._buffers.values()) <= step
+
+
+@pytest.mark.parametrize("size", [1, 17, 4096])
+def test_sine_and_cosine_are_close_to_those_of_float64(size: int) -> None:
+    u = (torch.rand(size, generator=torch.Generator().manual_seed(0)) * 2 - 1) * 3000
+    for found, exact in ((sine(u, torch.empty_like(u)), u.double().sin()), (cosine(u, torch.empty_like(u)), u.double().cos())):
+        assert (found.double() - exact).abs().max() < 1.2e-7

@@ -15,7 +15,8 @@ import torch
 
 _lock = threading.Lock()
 _pools: dict[int, ThreadPoolExecutor] = {}  # by number of threads; a process uses one number, as a rule
-os.register_at_fork(after_in_child=_pools.clear)  # threads do not survive a fork
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pools.clear)  # threads do not survive a fork
 
 
 def spread(tiles: int, workers: int, work: Callable[[int, int], None]) -> None:
@@ -46,11 +47,15 @@ def _pool(workers: int) -> ThreadPoolExecutor:
     with _lock:
         if workers not in _pools:
             threads = torch.get_num_threads()
-            # every thread's own number; it is also what threads started later get, hence the second line
-            started = threading.Barrier(workers)
-            pool = ThreadPoolExecutor(workers, "medfuncta-core", lambda: torch.set_num_threads(1))
+            started = threading.Barrier(workers)  # every thread waits for the others, so that each task starts one
+            pool = ThreadPoolExecutor(workers, "medfuncta-core", _use_one_thread)
             for waiting in [pool.submit(started.wait) for _ in range(workers)]:
                 waiting.result()
-            torch.set_num_threads(threads)
+            torch.set_num_threads(threads)  # threads that others start later take the last number set anywhere
             _pools[workers] = pool
         return _pools[workers]
+
+
+def _use_one_thread() -> None:
+    torch.get_num_threads()  # a new thread takes the process's number at the first call, and would do so after the next line
+    torch.set_num_threads(1)

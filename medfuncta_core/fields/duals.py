@@ -8,7 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medfuncta_core.fields.arithmetic import product
 from medfuncta_core.fields.tiles import Activations, Folded, FoldedGradients, Modulations, Workspace, pass_below
 
 
@@ -91,7 +90,7 @@ def _tangent_forward(
             sine_dus.append(None)
             d_as.append(None)
             continue
-        da = None if d_h is None else product(d_h, weight, folded.transposed[k])
+        da = None if d_h is None else torch.mm(d_h, weight.mT)
         d_as.append(None if d_scale is None else da)
         du = da
         if d_scale is not None:

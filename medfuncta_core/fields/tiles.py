@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from medfuncta_core.config import FieldConfig
-from medfuncta_core.fields.arithmetic import cosine, product, sine
+from medfuncta_core.fields.arithmetic import cosine, sine
 
 
 class Modulations(NamedTuple):
@@ -74,10 +74,6 @@ class Folded:
     last_weight: Tensor
     last_bias: Tensor  # output offset included
     first_modulated: int
-    transposed: list[Tensor] = field(init=False)  # contiguous: products read along rows
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "transposed", [weight.mT.contiguous() for weight in self.weights])
 
 
 @dataclass(eq=False)
@@ -158,7 +154,7 @@ def forward(
     for k in range(len(folded.weights)):
         shift, scale = modulations.layer(k - folded.first_modulated, tile.signals)
         rows = tile.count * tile.points if k >= folded.first_modulated else len(coords)
-        a = product(tile.h[k], folded.weights[k], folded.transposed[k])
+        a = torch.mm(tile.h[k], folded.weights[k].mT)
         if scale is not None or shift is None:  # elsewhere the bias is part of the folded shift
             a.add_(folded.biases[k])
         if scale is not None and backward:
@@ -253,5 +249,5 @@ def backward(
 def pass_below(folded: Folded, k: int, g: Tensor, g_a: Tensor, out: Tensor) -> Tensor:
     """Gradient in the input of layer k from the gradients in its output and in its product, `(rows, L)` each; fills `out`."""
     if folded.config.residual:
-        return torch.add(product(g_a, folded.transposed[k], folded.weights[k]), g, out=out)
-    return product(g_a, folded.transposed[k], folded.weights[k], out)
+        return torch.addmm(g, g_a, folded.weights[k], out=out)
+    return torch.mm(g_a, folded.weights[k], out=out)
