@@ -17,6 +17,7 @@ import triton
 import triton.language as tl
 from test_meta_gradient import SWITCHES, problem, relative_difference
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from medfuncta_core.errors import ConfigError
 from medfuncta_core.fields import FieldPasses
@@ -31,6 +32,7 @@ from medfuncta_core.kernels.precision import PRECISIONS, Precision, product, rou
 from medfuncta_core.learning.meta_gradient import meta_gradient
 from medfuncta_core.learning.reference import meta_gradient_autograd
 
+aten = torch.ops.aten
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TOLERANCE = {"float32": 3e-6, "tf32x3": 6e-6, "tf32": 3e-3, "float16": 2e-3}  # the interpreter multiplies TF32 operands whole
 # width, points, signals, channels: one column block and two, one tile of rows and three, and the smallest there is
@@ -57,6 +59,27 @@ def test_sine_and_cosine_are_those_of_float64(largest: float, error: float) -> N
     kernel[(4,)](u.to(DEVICE), sine, cosine, 4000, BLOCK=1024)
     assert (sine.cpu().double() - torch.sin(u.double())).abs().max() <= error
     assert (cosine.cpu().double() - torch.cos(u.double())).abs().max() <= error
+
+
+class RecordableOnly(TorchDispatchMode):
+    """Refuses what a CUDA graph cannot hold: values read on the host, and numbers sent from it."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func.overloadpacket not in (aten._local_scalar_dense, aten.lift_fresh, aten.nonzero, aten.equal), func
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_meta_gradient_can_be_recorded_as_a_cuda_graph(precision: Precision) -> None:
+    field, context, indices = problem((8, 6), (True, True, True, True))
+    field, context = field.float(), ContextSet(context.coords.float(), context.values.float())
+    passes = CudaPasses(field, precision=precision, kernels=plain)
+    with RecordableOnly():
+        passes.refresh()
+        meta_gradient(passes, context, indices, inner_lr=0.5)
+        passes.loss_gradient(context, modulate(field, torch.zeros(3, 5)))
+        with pytest.raises(AssertionError, match="lift_fresh"):
+            context.values.new_tensor(0.5)
 
 
 class Layers:

@@ -123,7 +123,9 @@ class CudaPasses(FieldPasses):
         scale = self._gradient_scale(context)
         sums = self._run_chunks(context, folded, None, scale, own=into is not None)
         if into is not None:
-            self._add_own(sums, folded, None, into, sums.first.new_tensor(weight / scale))
+            self._add_own(
+                sums, folded, None, into, sums.first.new_full((), weight / scale)
+            )  # no copy from the host while recording
         losses = sums.losses / context.values[0].numel()
         return LossGradient(losses[:, 0], losses[:, 1], self._modulation_gradient(sums, 0, 1 / scale))
 

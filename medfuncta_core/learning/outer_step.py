@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from medfuncta_core.config import MetaConfig
-from medfuncta_core.fields import ModulatedSIREN, passes_for
+from medfuncta_core.fields import FieldPasses, ModulatedSIREN, passes_for
 from medfuncta_core.grids import ContextSet
 from medfuncta_core.learning.captured import MetaGradients
 from medfuncta_core.learning.meta_gradient import MetaGradient, StepIndices
@@ -47,11 +47,13 @@ class MetaLearner:
         field: Trained in place.
         meta: Recipe.
         ranks: Who else trains it; gradients are averaged over the signals of all of them.
+        passes: Of the field; `passes_for` chooses when None.
     """
 
     field: ModulatedSIREN
     meta: MetaConfig
     ranks: Ranks = ALONE
+    passes: FieldPasses | None = None
     average: ModulatedSIREN | None = dataclasses.field(init=False, default=None)
     norms: list[float] = dataclasses.field(init=False, default_factory=list)
 
@@ -61,7 +63,7 @@ class MetaLearner:
         # detached views share the field's memory, so the optimiser's in-place updates are the field's
         weights = {name: parameter.detach() for name, parameter in self.field.named_parameters()}
         self._slots = {slot: slot.of(weights) for _, slots in self._groups for slot in slots}
-        self._meta_gradient = MetaGradients(passes_for(self.field))
+        self._meta_gradient = MetaGradients(self.passes or passes_for(self.field))
         self._optimiser = torch.optim.AdamW(
             [{"params": [self._slots[slot] for slot in slots]} for _, slots in self._groups],
             lr=meta.outer_lr,
