@@ -1,0 +1,208 @@
+"""Kill a real training run with SIGKILL at random moments, again and again, and see that nothing is lost; prints JSON.
+
+    python -m benchmarks.kill_runs --kills 50 --out benchmarks/results/kill-runs.json
+
+The run is `python -m medfuncta_core train` on a CPU, in a process of its own, on pictures that the script makes. Its checkpoints
+come every few steps, so that kills fall into the writing of files as well as into steps. After every kill all files of the run
+are read; after the last one the run is resumed to its end and compared, bit for bit, with the run that nobody disturbed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file
+
+from benchmarks.speed import machine
+from medfuncta_core.atomic import write_atomically
+from medfuncta_core.checkpoint import load_checkpoint
+from medfuncta_core.learning.state import STATE_FILE, STOPPED_FILE, load_state
+from medfuncta_core.runs import RunFolder, list_sample_steps, read_samples, read_status
+from medfuncta_core.runs.processes import spawn
+
+SHAPE = (12, 10)
+VALIDATE_EVERY = 3
+SETTINGS = (
+    *("depth=4", "width=16", "latent_dim=8", "omega_first=4", "omega_last=12", "batch_size=4", "inner_steps=3", "outer_lr=1e-3"),
+    *("fit.steps=3", "meta.validate_signals=6", f"meta.validate_every={VALIDATE_EVERY}", "meta.warmup_steps=10"),
+)
+LONGEST_WAIT = 1.5  # seconds from the run's taking its folder to the kill
+CHANGING = ("time", "seconds", "memory_bytes")  # columns that no two runs share
+
+
+@dataclass
+class Report:
+    """What the kills did. All of the lists of problems must be empty."""
+
+    kills: int = 0
+    runs: int = 0
+    steps: int = 0
+    states_when_killed: dict[str, int] = field(default_factory=dict)
+    steps_lost_at_most: int = 0
+    steps_between_checkpoints: int = VALIDATE_EVERY
+    broken_files: list[str] = field(default_factory=list)
+    not_resumable: list[str] = field(default_factory=list)
+    different_from_undisturbed: list[str] = field(default_factory=list)
+    bit_equal: bool = False
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--steps", type=int, default=240, help="of each run")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--out", type=Path, help="JSON file to write as well")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="medfuncta-kill-") as folder:
+        report = kill_again_and_again(Path(folder), options.kills, options.steps, random.Random(options.seed))
+    about = {"command": " ".join(["python -m benchmarks.kill_runs", *sys.argv[1:]]), "machine": machine(torch.device("cpu"))}
+    text = json.dumps(about | asdict(report), indent=2, allow_nan=False)
+    if options.out is not None:
+        write_atomically(options.out, (text + "\n").encode())
+    print(text)
+    sys.exit(0 if report.bit_equal and not report.broken_files and not report.not_resumable else 1)
+
+
+def kill_again_and_again(folder: Path, kills: int, steps: int, moments: random.Random) -> Report:
+    """Train undisturbed, train with kills, compare.
+
+    Args:
+        folder: Empty.
+        kills: How many; where a run ends before them, the rest fall on another one like it.
+        steps: Of the run.
+        moments: Draws when to kill.
+    """
+    report, whole = Report(steps=steps), RunFolder(folder / "whole")
+    command = new_run(make_pictures(folder / "pictures.npz"), steps)
+    finish([*command, "--out", str(whole.path)], whole, report)
+    expected = contents(whole)
+    while report.kills < kills:
+        report.runs += 1
+        killed = RunFolder(folder / f"killed-{report.runs}")
+        while report.kills < kills and read_status(killed).state != "finished":
+            arguments = resumed(killed) if killed.opened else [*command, "--out", str(killed.path)]
+            before = killed_after(arguments, killed, moments.uniform(0, LONGEST_WAIT))
+            report.kills += 1
+            report.states_when_killed[before] = report.states_when_killed.get(before, 0) + 1
+            report.broken_files += [f"kill {report.kills}: {problem}" for problem in broken_files(killed)]
+            report.steps_lost_at_most = max(report.steps_lost_at_most, steps_lost(killed))
+            print(f"kill {report.kills}: {before}, {read_status(killed).reason or 'finished'}", file=sys.stderr, flush=True)
+        finish(resumed(killed), killed, report)
+        found = contents(killed)
+        report.different_from_undisturbed += [key for key in expected | found if expected.get(key) != found.get(key)]
+    report.bit_equal = not report.different_from_undisturbed
+    return report
+
+
+def make_pictures(file: Path) -> Path:
+    """32 and 8 pictures of blobs in MedMNIST's layout."""
+    centres = np.random.default_rng(0).uniform(2, 9, (40, 2))
+    rows, columns = np.mgrid[0 : SHAPE[0], 0 : SHAPE[1]]
+    pictures = np.stack([255 * np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 9) for y, x in centres]).astype(np.uint8)
+    np.savez(file, allow_pickle=False, train_images=pictures[:32], val_images=pictures[32:])
+    return file
+
+
+def new_run(data: Path, steps: int) -> list[str]:
+    """Arguments of the command line that start the run."""
+    shape = ",".join(map(str, SHAPE))
+    command = ["train", "--preset", "image-64-small", "--data", str(data), "--shape", shape, "--device", "cpu", "--name", "run"]
+    return [*command, "--steps", str(steps), "--set", *SETTINGS]
+
+
+def resumed(folder: RunFolder) -> list[str]:
+    """Arguments that continue it."""
+    return ["train", "--resume", "--out", str(folder.path), "--device", "cpu"]
+
+
+def killed_after(arguments: list[str], folder: RunFolder, seconds: float) -> str:
+    """Start a process, wait until it has the run and then so long, kill it; what the run said of itself at that moment."""
+    child = spawn(arguments, subprocess.DEVNULL)
+    while child.poll() is None and not (folder.opened and read_status(folder).pid == child.pid):
+        time.sleep(0.002)
+    end = time.monotonic() + seconds
+    while child.poll() is None and time.monotonic() < end:
+        time.sleep(0.001)
+    state = read_status(folder).state
+    child.kill()
+    child.wait()
+    return state
+
+
+def finish(arguments: list[str], folder: RunFolder, report: Report) -> None:
+    """Let the run end by itself."""
+    with tempfile.TemporaryFile() as output:
+        if spawn(arguments, output.fileno()).wait() != 0:
+            output.seek(0)
+            report.not_resumable.append(f"{folder.path.name}: {output.read().decode(errors='replace').strip()[-400:]}")
+
+
+def broken_files(folder: RunFolder) -> Iterator[str]:
+    """Files of a killed run that cannot be read; half a line at the end of a file that is only added to is no fault."""
+    for name in ("config.json", "status.json", "request.json"):
+        file = folder.path / name
+        if file.exists() and _problem(lambda file=file: json.loads(file.read_text())):
+            yield f"{name} is no JSON"
+    for name in (STATE_FILE, STOPPED_FILE):
+        if (folder.checkpoint / name).exists() and (problem := _problem(lambda name=name: load_state(folder.checkpoint / name))):
+            yield f"{name}: {problem}"
+    for name in ("last", "best"):
+        if (folder.checkpoint / name / "config.json").exists():
+            if problem := _problem(lambda name=name: load_checkpoint(folder.checkpoint / name)):
+                yield f"{name}: {problem}"
+    for step in list_sample_steps(folder.path):
+        if read_samples(folder.path, step) is None:
+            yield f"samples of step {step} cannot be read"
+    lines = folder.metrics.read_bytes().split(b"\n")[:-1] if folder.metrics.exists() else []
+    for number, line in enumerate(lines, 1):
+        if problem := _problem(lambda line=line: json.loads(line)):
+            yield f"line {number} of metrics.jsonl: {problem}"
+
+
+def _problem(read) -> str:
+    try:
+        read()
+    except Exception as error:  # whatever it is, the file cannot be read
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def steps_lost(folder: RunFolder) -> int:
+    """Steps that were told of and have to be done again."""
+    told = 0
+    if folder.metrics.exists():
+        for line in folder.metrics.read_bytes().split(b"\n")[:-1]:
+            values = json.loads(line)
+            told = values["step"] if values["event"] == "step" else told
+    saved = folder.checkpoint / STATE_FILE
+    return told - (load_state(saved).progress.step if saved.exists() else 0)
+
+
+def contents(folder: RunFolder) -> dict[str, object]:
+    """What a finished run leaves, without times: the state, what anybody loads, samples, events (the later line counts)."""
+    state = load_state(folder.checkpoint / STATE_FILE)
+    found: dict[str, object] = {f"state {name}": value.numpy().tobytes() for name, value in state.tensors.items()}
+    for name in ("last", "best"):
+        weights = load_file(folder.checkpoint / name / "model.safetensors")
+        found |= {f"{name} {key}": value.tobytes() for key, value in weights.items()}
+    found |= {f"samples {file.name}": file.read_bytes() for file in (folder.path / "samples").iterdir()}
+    for line in folder.metrics.read_text().splitlines():
+        values = json.loads(line)
+        kept = {key: value for key, value in values.items() if key not in CHANGING}
+        found[f"event {values['event']} {values['step']}"] = kept
+    return found | {"status": read_status(folder).state}
+
+
+if __name__ == "__main__":
+    main()
