@@ -37,7 +37,9 @@ SETTINGS = (
     *("depth=4", "width=16", "latent_dim=8", "omega_first=4", "omega_last=12", "batch_size=4", "inner_steps=3", "outer_lr=1e-3"),
     *("fit.steps=3", "meta.validate_signals=6", f"meta.validate_every={VALIDATE_EVERY}", "meta.warmup_steps=10"),
 )
-LONGEST_WAIT = 1.5  # seconds from the run's taking its folder to the kill
+MOST_STEPS = 4 * VALIDATE_EVERY  # that a process takes before it is killed
+LONGEST_WAIT = 0.3  # seconds after that, so that kills fall anywhere: into steps, validations, and the writing of files
+EARLY = 0.1  # share of processes that are killed before they have trained a step, possibly before they have begun to
 CHANGING = ("time", "seconds", "memory_bytes")  # columns that no two runs share
 
 
@@ -92,7 +94,8 @@ def kill_again_and_again(folder: Path, kills: int, steps: int, moments: random.R
         killed = RunFolder(folder / f"killed-{report.runs}")
         while report.kills < kills and read_status(killed).state != "finished":
             arguments = resumed(killed) if killed.opened else [*command, "--out", str(killed.path)]
-            before = killed_after(arguments, killed, moments.uniform(0, LONGEST_WAIT))
+            steps_first = -1 if moments.random() < EARLY else moments.randint(0, MOST_STEPS)
+            before = kill_later(arguments, killed, steps_first, moments.uniform(0, LONGEST_WAIT))
             report.kills += 1
             report.states_when_killed[before] = report.states_when_killed.get(before, 0) + 1
             report.broken_files += [f"kill {report.kills}: {problem}" for problem in broken_files(killed)]
@@ -126,18 +129,31 @@ def resumed(folder: RunFolder) -> list[str]:
     return ["train", "--resume", "--out", str(folder.path), "--device", "cpu"]
 
 
-def killed_after(arguments: list[str], folder: RunFolder, seconds: float) -> str:
-    """Start a process, wait until it has the run and then so long, kill it; what the run said of itself at that moment."""
+def kill_later(arguments: list[str], folder: RunFolder, steps: int, seconds: float) -> str:
+    """Start a process, kill it some time after it has taken some steps; what the run said of itself then.
+
+    Args:
+        arguments: Of the command line.
+        folder: Of the run.
+        steps: That the process takes first; -1 not even waits for it to train.
+        seconds: That pass afterwards.
+    """
+    told = told_steps(folder)
     child = spawn(arguments, subprocess.DEVNULL)
     while child.poll() is None and not (folder.opened and read_status(folder).pid == child.pid):
         time.sleep(0.002)
-    end = time.monotonic() + seconds
-    while child.poll() is None and time.monotonic() < end:
-        time.sleep(0.001)
+    while child.poll() is None and steps >= 0 and told_steps(folder) - told < steps:
+        time.sleep(0.002)
+    time.sleep(seconds)
     state = read_status(folder).state
     child.kill()
     child.wait()
     return state
+
+
+def told_steps(folder: RunFolder) -> int:
+    """How many steps the run has told of, those that were done twice counted twice."""
+    return folder.metrics.read_bytes().count(b'{"event": "step"') if folder.metrics.exists() else 0
 
 
 def finish(arguments: list[str], folder: RunFolder, report: Report) -> None:
