@@ -5,20 +5,23 @@
 The run is `python -m medfuncta_core train` on a CPU, in a process of its own, on pictures that the script makes. Its checkpoints
 come every few steps, so that kills fall into the writing of files as well as into steps. After every kill all files of the run
 are read; after the last one the run is resumed to its end and compared, bit for bit, with the run that nobody disturbed.
+With --fork the processes are forked from this one, which has everything imported: the same commands, started sooner.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
-import subprocess
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -27,6 +30,7 @@ from safetensors.numpy import load_file
 from benchmarks.speed import machine
 from medfuncta_core.atomic import write_atomically
 from medfuncta_core.checkpoint import load_checkpoint
+from medfuncta_core.cli import app
 from medfuncta_core.learning.state import STATE_FILE, STOPPED_FILE, load_state
 from medfuncta_core.runs import RunFolder, list_sample_steps, read_samples, read_status
 from medfuncta_core.runs.processes import spawn
@@ -63,11 +67,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--steps", type=int, default=240, help="of each run")
+    parser.add_argument("--fork", action="store_true", help="fork the processes instead of starting interpreters")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--out", type=Path, help="JSON file to write as well")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="medfuncta-kill-") as folder:
-        report = kill_again_and_again(Path(folder), options.kills, options.steps, random.Random(options.seed))
+        start = fork if options.fork else start_interpreter
+        report = kill_again_and_again(Path(folder), options.kills, options.steps, random.Random(options.seed), start)
     about = {"command": " ".join(["python -m benchmarks.kill_runs", *sys.argv[1:]]), "machine": machine(torch.device("cpu"))}
     text = json.dumps(about | asdict(report), indent=2, allow_nan=False)
     if options.out is not None:
@@ -76,7 +82,65 @@ def main() -> None:
     sys.exit(0 if report.bit_equal and not report.broken_files and not report.not_resumable else 1)
 
 
-def kill_again_and_again(folder: Path, kills: int, steps: int, moments: random.Random) -> Report:
+class Child(Protocol):
+    """A process that trains."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+    def wait(self) -> int: ...
+    def kill(self) -> None: ...
+
+
+Start = Callable[[list[str], int], Child]
+"""From arguments of the command line, and where it prints, to its process."""
+
+
+def start_interpreter(arguments: list[str], output: int) -> Child:
+    """As a user does."""
+    return spawn(arguments, output)
+
+
+class Forked:
+    """A process forked from this one that runs the command line."""
+
+    def __init__(self, arguments: list[str], output: int) -> None:
+        self._code: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 1
+            try:
+                os.setsid()
+                for descriptor in (1, 2):
+                    os.dup2(output, descriptor)
+                code = int(app(arguments, standalone_mode=False) or 0)
+            finally:
+                os._exit(code)
+
+    def poll(self) -> int | None:
+        return self._take(os.WNOHANG)
+
+    def wait(self) -> int:
+        code = self._take(0)
+        assert code is not None
+        return code
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def _take(self, options: int) -> int | None:
+        if self._code is None:
+            pid, status = os.waitpid(self.pid, options)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
+
+
+def fork(arguments: list[str], output: int) -> Child:
+    """Without the seconds that an interpreter takes to import PyTorch."""
+    return Forked(arguments, output)
+
+
+def kill_again_and_again(folder: Path, kills: int, steps: int, moments: random.Random, start: Start) -> Report:
     """Train undisturbed, train with kills, compare.
 
     Args:
@@ -84,10 +148,11 @@ def kill_again_and_again(folder: Path, kills: int, steps: int, moments: random.R
         kills: How many; where a run ends before them, the rest fall on another one like it.
         steps: Of the run.
         moments: Draws when to kill.
+        start: How processes begin.
     """
     report, whole = Report(steps=steps), RunFolder(folder / "whole")
     command = new_run(make_pictures(folder / "pictures.npz"), steps)
-    finish([*command, "--out", str(whole.path)], whole, report)
+    finish([*command, "--out", str(whole.path)], whole, report, start)
     expected = contents(whole)
     while report.kills < kills:
         report.runs += 1
@@ -95,13 +160,13 @@ def kill_again_and_again(folder: Path, kills: int, steps: int, moments: random.R
         while report.kills < kills and read_status(killed).state != "finished":
             arguments = resumed(killed) if killed.opened else [*command, "--out", str(killed.path)]
             steps_first = -1 if moments.random() < EARLY else moments.randint(0, MOST_STEPS)
-            before = kill_later(arguments, killed, steps_first, moments.uniform(0, LONGEST_WAIT))
+            before = kill_later(start, arguments, killed, steps_first, moments.uniform(0, LONGEST_WAIT))
             report.kills += 1
             report.states_when_killed[before] = report.states_when_killed.get(before, 0) + 1
             report.broken_files += [f"kill {report.kills}: {problem}" for problem in broken_files(killed)]
             report.steps_lost_at_most = max(report.steps_lost_at_most, steps_lost(killed))
             print(f"kill {report.kills}: {before}, {read_status(killed).reason or 'finished'}", file=sys.stderr, flush=True)
-        finish(resumed(killed), killed, report)
+        finish(resumed(killed), killed, report, start)
         found = contents(killed)
         report.different_from_undisturbed += [key for key in expected | found if expected.get(key) != found.get(key)]
     report.bit_equal = not report.different_from_undisturbed
@@ -129,17 +194,19 @@ def resumed(folder: RunFolder) -> list[str]:
     return ["train", "--resume", "--out", str(folder.path), "--device", "cpu"]
 
 
-def kill_later(arguments: list[str], folder: RunFolder, steps: int, seconds: float) -> str:
+def kill_later(start: Start, arguments: list[str], folder: RunFolder, steps: int, seconds: float) -> str:
     """Start a process, kill it some time after it has taken some steps; what the run said of itself then.
 
     Args:
+        start: How it begins.
         arguments: Of the command line.
         folder: Of the run.
         steps: That the process takes first; -1 not even waits for it to train.
         seconds: That pass afterwards.
     """
     told = told_steps(folder)
-    child = spawn(arguments, subprocess.DEVNULL)
+    with Path(os.devnull).open("wb") as nowhere:
+        child = start(arguments, nowhere.fileno())
     while child.poll() is None and not (folder.opened and read_status(folder).pid == child.pid):
         time.sleep(0.002)
     while child.poll() is None and steps >= 0 and told_steps(folder) - told < steps:
@@ -156,10 +223,10 @@ def told_steps(folder: RunFolder) -> int:
     return folder.metrics.read_bytes().count(b'{"event": "step"') if folder.metrics.exists() else 0
 
 
-def finish(arguments: list[str], folder: RunFolder, report: Report) -> None:
+def finish(arguments: list[str], folder: RunFolder, report: Report, start: Start) -> None:
     """Let the run end by itself."""
     with tempfile.TemporaryFile() as output:
-        if spawn(arguments, output.fileno()).wait() != 0:
+        if start(arguments, output.fileno()).wait() != 0:
             output.seek(0)
             report.not_resumable.append(f"{folder.path.name}: {output.read().decode(errors='replace').strip()[-400:]}")
 
