@@ -20,6 +20,7 @@ st.html(ASSETS / "app.css")
 pages = {
     "Explore": [
         st.Page("pages/fit.py", title="Fit", icon=":material/ssid_chart:", default=True),
+        st.Page("pages/latent_space.py", title="Latent space", icon=":material/scatter_plot:"),
         st.Page("pages/interpolate.py", title="Interpolate", icon=":material/animation:"),
         st.Page("pages/volumes.py", title="Volumes", icon=":material/view_in_ar:"),
     ],

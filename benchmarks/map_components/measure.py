@@ -63,6 +63,7 @@ def main() -> None:
     report = {
         "date": datetime.date.today().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, headless Chromium drawing in software (SwiftShader)",
+        "load_average": round(os.getloadavg()[1], 1),  # what else kept the machine busy
         "rows": rows,
     }
     text = json.dumps(report, indent=2)
@@ -87,7 +88,7 @@ def visit(chromium: BrowserType, port: int, component: str, points: int) -> dict
     """Open the map once, in a browser of its own, and use it."""
     browser = chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    received: list[int] = []
+    received = [0]
     page.on(
         "websocket", lambda socket: socket.on("framereceived", lambda frame: received.__setitem__(0, received[0] + len(frame)))
     )

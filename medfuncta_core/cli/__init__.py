@@ -4,6 +4,7 @@ import medfuncta_core.cli.classifying
 import medfuncta_core.cli.fitting
 import medfuncta_core.cli.importing
 import medfuncta_core.cli.launching
+import medfuncta_core.cli.mapping
 import medfuncta_core.cli.preparing
 import medfuncta_core.cli.promoting
 import medfuncta_core.cli.runs

@@ -1,6 +1,7 @@
 """Arrays -> what people look at: Plotly figures with one template (`plots`) and honest pictures (`pictures`)."""
 
 from medfuncta_core.figures.animations import to_gif, to_mp4
+from medfuncta_core.figures.bars import class_bars
 from medfuncta_core.figures.classes import CLASS_COLOURS, class_colour
 from medfuncta_core.figures.curves import components_figure, confusion_figure, curves_figure, path_quality, spectrum_figure
 from medfuncta_core.figures.frames import contact_sheet, frame_url, render_frame
@@ -38,6 +39,7 @@ __all__ = [
     "Plane",
     "Quantity",
     "beat_strip",
+    "class_bars",
     "class_colour",
     "colour_classes",
     "colour_column",

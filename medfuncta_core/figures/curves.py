@@ -23,6 +23,8 @@ def curves_figure(curves: Mapping[str, Float[np.ndarray, "n c"]], rate: float | 
     length = len(next(iter(curves.values())))
     duration = (length - 1) / (rate or 1.0)
     figure = go.Figure(layout={"template": TEMPLATE, "margin": MARGIN, "legend": LEGEND, "hovermode": "x unified"})
+    if len(curves) == 1:
+        figure.update_layout(margin={"t": 8}, showlegend=False)
     for place, (name, values) in enumerate(curves.items()):
         line = {"color": OKABE_ITO[place % 6], "width": 2, "dash": DASHES[place % len(DASHES)]}
         x = np.linspace(0, duration, len(values))

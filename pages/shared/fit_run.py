@@ -9,7 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medfuncta_core.config import FitConfig
 from medfuncta_core.errors import MedFunctaError
@@ -17,6 +17,9 @@ from medfuncta_core.signals import Signal
 from pages.shared import state
 from pages.shared.settings import Hiding
 from pages.shared.sidebar import Choice
+
+if TYPE_CHECKING:
+    from medfuncta_core.checkpoint import Checkpoint
 
 TURN_SECONDS = 0.125
 """Between two updates of the page: 8 a second."""
@@ -34,6 +37,7 @@ class FitRun:
         signal: As prepared for the checkpoint.
         config: Fit settings.
         hiding: What the fit does not see.
+        field: The network; the chosen checkpoint's when None.
 
     Raises:
         MedFunctaError: when the signal, mask, device or checkpoint do not go together.
@@ -42,13 +46,15 @@ class FitRun:
     identity_name = "run_identity"
     """Where this visitor's state says which fit is under way; forgotten, the fit begins anew."""
 
-    def __init__(self, choice: Choice, signal: Signal, config: FitConfig, hiding: Hiding) -> None:
+    def __init__(
+        self, choice: Choice, signal: Signal, config: FitConfig, hiding: Hiding, field: Checkpoint | None = None
+    ) -> None:
         from medfuncta_core.fitting import Fitter, choose_device
 
         device = choose_device(choice.device).type
         self.checkpoint, self.config, self.signal = choice.config, config, signal
         self.mask = hiding.make_mask(signal.shape)
-        self.fitter = Fitter(state.load_field(choice.name, device), config, device)
+        self.fitter = Fitter(field or state.load_field(choice.name, device), config, device)
         self.device = device
         self.history: list[Any] = []
         self.result: Any = None

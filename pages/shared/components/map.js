@@ -43,7 +43,7 @@ function makeMap(root) {
       [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
     }
     const many = map.scene.count > 30000;
-    const point = ratio * (many ? 1.6 : map.scene.count > 8000 ? 3.4 : 5.5) * Math.min(3, Math.sqrt(map.camera.zoom));
+    const point = ratio * (many ? 1.6 : map.scene.count > 8000 ? 3.4 : map.scene.count > 600 ? 5.5 : 8) * Math.min(3, Math.sqrt(map.camera.zoom));
     map.drawing.draw({ matrix: matrix(), size: point, opacity: many ? 0.55 : 0.85 });
     drawMarks(over, map.store.marks, map.scene, matrix(), size());
     canvas.dataset.painted = String(Number(canvas.dataset.painted ?? 0) + 1);
@@ -67,7 +67,7 @@ function makeMap(root) {
     canvas.setAttribute("aria-label", scene.label);
     if (!same) {
       map.drawing?.destroy();
-      map.camera = makeCamera(scene.dims);
+      map.camera = makeCamera(scene);
       map.chosen = null;
       map.hidden.clear();
       screen = new Float32Array(2 * scene.count);
@@ -77,7 +77,7 @@ function makeMap(root) {
       map.drawing.recolour();
     }
     fillLegend(root.querySelector(".legend"), scene, map, restate);
-    fillBar(root.querySelector(".bar"), map, canvas, { clear: () => select(null), reset: () => { map.camera = makeCamera(scene.dims); redraw(); }, paint });
+    fillBar(root.querySelector(".bar"), map, canvas, { clear: () => select(null), reset: () => { map.camera = makeCamera(scene); redraw(); }, paint });
     restate();
   };
 
@@ -184,7 +184,7 @@ function makeMap(root) {
       map.asking = setTimeout(() => ask([x, y]), 50);
     }
     const [width, height] = size();
-    tip.style.left = `${x > width / 2 ? x - 162 : x + 16}px`;
+    tip.style.left = `${x > width / 2 ? x - 160 : x + 16}px`;
     tip.style.top = `${Math.max(4, Math.min(y - 60, height - 190))}px`;
   }
 

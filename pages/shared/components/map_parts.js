@@ -85,6 +85,7 @@ function drawPath(over, path, box) {
 // Rings for the opened point and its neighbours, a diamond for a dropped file; numbers say which neighbour.
 function drawMarks(over, marks, scene, m, [width, height]) {
   over.querySelectorAll(".mark").forEach((mark) => mark.remove());
+  const written = [];
   for (const mark of marks) {
     const from = mark.row === undefined ? mark.at : [...scene.positions.subarray(mark.row * scene.dims, (mark.row + 1) * scene.dims)];
     const [x, y, z = 0] = from;
@@ -94,9 +95,12 @@ function drawMarks(over, marks, scene, m, [width, height]) {
     const group = over.appendChild(document.createElementNS(SVG, "g"));
     group.setAttribute("class", `mark ${mark.kind}`);
     group.setAttribute("transform", `translate(${px.toFixed(1)} ${py.toFixed(1)})`);
-    const shape = group.appendChild(document.createElementNS(SVG, "path"));
+    const [halo, shape] = [0, 1].map(() => group.appendChild(document.createElementNS(SVG, "path")));
+    halo.setAttribute("class", "halo");
     shape.setAttribute("d", mark.kind === "dropped" ? "M0-10L10 0L0 10L-10 0Z" : mark.kind === "opened" ? "M-9 0a9 9 0 1 0 18 0a9 9 0 1 0-18 0" : "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0");
-    if (!mark.words) continue;
+    halo.setAttribute("d", shape.getAttribute("d"));
+    if (!mark.words || mark.kind !== "dropped" && written.some(([x, y]) => Math.abs(x - px) < 18 && Math.abs(y - py) < 11)) continue;
+    written.push([px, py]);
     const text = group.appendChild(document.createElementNS(SVG, "text"));
     text.setAttribute("x", "12");
     text.setAttribute("y", "4");

@@ -13,13 +13,16 @@ function unpack(bytes) {
   return { ...header, positions, codes };
 }
 
-function makeCamera(dims) {
-  return { dims, x: 0, y: 0, zoom: 1, yaw: 0.7, pitch: 0.5 };
+// `reach` is how far points lie from the middle on each axis: a wide map fills a wide canvas.
+function makeCamera({ dims, positions }) {
+  const reach = [1e-6, 1e-6];
+  for (let at = 0; dims === 2 && at < positions.length; at++) reach[at & 1] = Math.max(reach[at & 1], Math.abs(positions[at]));
+  return { dims, reach: dims === 2 ? reach : [1, 1], x: 0, y: 0, zoom: 1, yaw: 0.7, pitch: 0.5 };
 }
 
 // Positions lie in [-1, 1] on every axis; column-major, as WebGL wants it.
 function cameraMatrix(camera, width, height) {
-  const side = 0.92 * Math.min(width, height), sx = (camera.zoom * side) / width, sy = (camera.zoom * side) / height;
+  const side = 0.92 * Math.min(width / camera.reach[0], height / camera.reach[1]), sx = (camera.zoom * side) / width, sy = (camera.zoom * side) / height;
   if (camera.dims === 2) {
     return [sx, 0, 0, 0, 0, sy, 0, 0, 0, 0, 0, 0, -camera.x * sx, -camera.y * sy, 0, 1];
   }

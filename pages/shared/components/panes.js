@@ -4,12 +4,14 @@ export default function ({ data, parentElement }) {
   const flat = data.rows.flat();
   root.style.setProperty("--columns", data.rows[0].length);
   root.classList.toggle("smooth", data.smooth);
+  root.classList.toggle("bare", !data.scale);
   const scale = root.querySelector(".scale") ?? root.appendChild(makeScale());
   let figures = [...root.querySelectorAll("figure")];
   while (figures.length > flat.length) figures.pop().remove();
   while (figures.length < flat.length) figures.push(root.insertBefore(makePane(), scale));
   flat.forEach((pane, index) => fill(figures[index], pane));
   root.style.setProperty("--rows", data.rows.length);
+  if (!data.scale) return;
   scale.style.setProperty("--stops", data.scale.stops.join(", "));
   scale.style.setProperty("--head", `${figures[0].querySelector("figcaption").offsetHeight + 5}px`);
   scale.setAttribute("aria-label", `${data.scale.label}: ${data.scale.low} to ${data.scale.high}`);

@@ -3,6 +3,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".root");
   root.setAttribute("role", "group");
   root.classList.toggle("wrap", Boolean(data.wrap));
+  root.classList.toggle("dense", Boolean(data.dense));
   root.setAttribute("aria-label", data.label);
   while (root.children.length > data.items.length) root.lastElementChild.remove();
   data.items.forEach((item, index) => {
