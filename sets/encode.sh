@@ -24,3 +24,5 @@ cli encode "checkpoints/$name" --data "$data/$file" --out "$work" --resume --nam
   ${per_class:+--per-class "$per_class"}
 rm -rf "sets/$name"
 mv "$work" "sets/$name"
+
+cli embed "sets/$name" # the map that the app shows first; others are made when somebody asks for them
