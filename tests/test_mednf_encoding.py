@@ -234,3 +234,25 @@ def test_diverging_signal_is_named(material: tuple[Path, Path], tmp_path: Path, 
     monkeypatch.setattr(encoding_module.Fitter, "fit_batch", diverge)
     with pytest.raises(SignalError, match="noise: signal 5 of train: a fit of the batch diverged"):
         run(material, tmp_path / "s")
+
+
+def test_two_processes_of_torchrun_make_the_same_set(
+    material: tuple[Path, Path], undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Real processes that meet over gloo, each with every other shard of one list, so that every signal is fitted once."""
+    out, driver = tmp_path / "noise", tmp_path / "driver.py"
+    driver.write_text(f"""
+import os, sys
+sys.path[:0] = [{str(ROOT)!r}]
+from pathlib import Path
+from medfuncta_core.mednf import EncodeRequest, encode
+request = EncodeRequest(rows_per_shard=6, batch_size=4)
+fitted = [step.done for step in encode({str(material[0])!r}, {str(material[1])!r}, {str(out)!r}, request, device="cpu")]
+Path({str(tmp_path)!r}, os.environ["RANK"]).write_text(str(fitted))
+""")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(driver)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["[0, 4, 6, 10, 12, 12]", "[0, 4, 6, 9, 9]"]
+    assert contents(out) == undisturbed
