@@ -16,7 +16,7 @@ from medfuncta_core.signals import load_data_set
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {"ecg": 38.0, "chest-xray-64": 27.0, "dermatoscope-64": 25.0, "hippocampus-32": 20.0}
 NAMES = sorted(FLOORS)
-SETS = ("chest-xray-64", "ecg", "hippocampus-32")
+SETS = ("chest-xray-64", "dermatoscope-64", "ecg", "hippocampus-32")
 MAX_SET_BYTES = 4 << 20
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
