@@ -40,7 +40,7 @@ def page(chromium: Browser, address: str) -> Iterator[Page]:
     page, foreign = context.new_page(), []
     page.on("request", lambda request: foreign.append(request.url) if request.url.startswith("http") else None)
     page.goto(f"{address}/volumes")
-    page.locator("input[type=file]").first.wait_for(state="attached")
+    page.locator("input[type=file]").first.wait_for(state="attached", timeout=3 * PATIENT)
     yield page
     context.close()
     assert [url for url in foreign if not url.startswith(address)] == []

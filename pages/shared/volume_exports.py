@@ -45,7 +45,8 @@ def _show_nifti(run: VolumeRun, index: int) -> None:
     target = grids[name]
     key = (id(run), index, name)
     if job_of("nifti", key) is None and st.button("Decode", key="export_nifti", type="primary", icon=":material/grid_on:"):
-        start_job("nifti", key, lambda tell: _write_nifti(run, index, target, tell))
+        fitter = run.fresh_fitter()
+        start_job("nifti", key, lambda tell: _write_nifti(run, index, fitter, target, tell))
         st.rerun()
     stem = report.plain_stem(run.signal.name)
 
@@ -70,7 +71,7 @@ def _grid_words(name: str, grid: VolumeGeometry) -> str:
     return f"{title}: {shape_words(grid.shape)}, {spacing} {grid.unit}"
 
 
-def _write_nifti(run: VolumeRun, index: int, target: VolumeGeometry, tell: Report) -> bytes:
+def _write_nifti(run: VolumeRun, index: int, fitter: Any, target: VolumeGeometry, tell: Report) -> bytes:
     """Decode in parts and compress; cancelled between two parts."""
     total, done = prod(target.shape), 0
 
@@ -80,7 +81,7 @@ def _write_nifti(run: VolumeRun, index: int, target: VolumeGeometry, tell: Repor
         tell(0.95 * done / total, "Decoding")
 
     signal: Any = None
-    for part in decode_onto(run.signal, run.fresh_decoder(index, watch), target):
+    for part in decode_onto(run.signal, run.decoder(index, watch, fitter), target):
         tell(0.95 * part.done / part.total, "Decoding")
         signal = part.signal
     tell(0.95, "Compressing")
@@ -96,7 +97,8 @@ def _show_film(run: VolumeRun, index: int, look: Look) -> None:
     kind = right.segmented_control("Format", list(FILM_TYPES), default="GIF", required=True, key="film_format") or "GIF"
     key = (id(run), index, plane, frames, kind, look.window, look.error_limit, look.truth is None, look.smooth, look.opacity)
     if job_of("film", key) is None and st.button("Make the film", key="make_film", icon=":material/movie:"):
-        start_job("film", key, lambda tell: _make_film(run, index, look, names.index(plane), int(frames), kind, tell))
+        fitter = run.fresh_fitter()
+        start_job("film", key, lambda tell: _make_film(run, index, fitter, look, names.index(plane), int(frames), kind, tell))
         st.rerun()
 
     def show(content: bytes) -> None:
@@ -114,13 +116,13 @@ def _show_film(run: VolumeRun, index: int, look: Look) -> None:
     show_job("film", key, show)
 
 
-def _make_film(run: VolumeRun, index: int, look: Look, plane: int, frames: int, kind: str, tell: Report) -> bytes:
+def _make_film(run: VolumeRun, index: int, fitter: Any, look: Look, plane: int, frames: int, kind: str, tell: Report) -> bytes:
     made: list[Any] = []
 
     def watch(_: int) -> None:
         tell(0.95 * len(made) / frames, "Decoding frames")
 
-    for frame in fly_through(run.signal, run.fresh_decoder(index, watch), look, plane, frames):
+    for frame in fly_through(run.signal, run.decoder(index, watch, fitter), look, plane, frames):
         made.append(frame)
         tell(0.95 * len(made) / frames, "Decoding frames")
     tell(0.95, "Writing the film")

@@ -41,7 +41,6 @@ class VolumeRun(FitRun):
     identity_name = "volume_identity"
 
     def __init__(self, choice: Choice, volume: VolumeInput, config: FitConfig, hiding: Hiding) -> None:
-        from medfuncta_core.fitting import Fitter
         from medfuncta_core.geometry import geometry_of, geometry_of_file
         from medfuncta_core.grids import sampled_context
         from medfuncta_core.volumes import Index, middle_index
@@ -52,8 +51,8 @@ class VolumeRun(FitRun):
             self._steps = self.fitter.steps(sampled_context(sampled.coords, sampled.values))
         # The thread's fitter keeps its buffers to itself; the page decodes with one of its own.
         self._stepper = self.fitter
-        self.fitter = Fitter(state.load_field(choice.name, self.device), config, self.device)
         self.volume, self.choice_name = volume, choice.name
+        self.fitter = self.fresh_fitter()
         self.geometry: VolumeGeometry = geometry_of(volume.signal)
         self.file_geometry = None if volume.file is None else geometry_of_file(volume.file)
         self.at: Index = middle_index(self.geometry)
@@ -101,28 +100,27 @@ class VolumeRun(FitRun):
             if self.active:
                 self.error = SignalError("the fit was given up")
 
-    def decoder(self, index: int, watch: Callable[[int], None] = lambda points: None) -> Any:
+    def decoder(self, index: int, watch: Callable[[int], None] = lambda points: None, fitter: Any = None) -> Any:
         """The field of a step's latent, for the library's cuts and exports.
 
         Args:
             index: Of the step.
             watch: Told how many points were decoded, piece by piece.
+            fitter: One of `fresh_fitter`, for a thread of its own; the page's when None.
         """
-        return self.decoder_of(self.history[index].latent, watch)
+        return self.decoder_of(self.history[index].latent, watch, fitter)
 
-    def decoder_of(self, latent: Any, watch: Callable[[int], None] = lambda points: None) -> Any:
-        """The field of any latent of this network."""
+    def decoder_of(self, latent: Any, watch: Callable[[int], None] = lambda points: None, fitter: Any = None) -> Any:
+        """The field of any latent of this network; arguments as `decoder`."""
         from medfuncta_core.decoding import watched_decoder
 
-        return watched_decoder(self.fitter, latent, watch)
+        return watched_decoder(fitter or self.fitter, latent, watch)
 
-    def fresh_decoder(self, index: int, watch: Callable[[int], None]) -> Any:
-        """As `decoder`, for a thread of its own."""
-        from medfuncta_core.decoding import watched_decoder
+    def fresh_fitter(self) -> Any:
+        """A fitter with buffers of its own, for another thread."""
         from medfuncta_core.fitting import Fitter
 
-        fitter = Fitter(state.load_field(self.choice_name, self.device), self.config, self.device)
-        return watched_decoder(fitter, self.history[index].latent, watch)
+        return Fitter(state.load_field(self.choice_name, self.device), self.config, self.device)
 
     def kept_view(self, index: int, cut: Cut, pixels: tuple[int, int], truth: bool, smooth: bool) -> CutView | None:
         """A cut that was viewed before, if it is kept."""
