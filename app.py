@@ -24,7 +24,10 @@ pages = {
         st.Page("pages/interpolate.py", title="Interpolate", icon=":material/animation:"),
         st.Page("pages/volumes.py", title="Volumes", icon=":material/view_in_ar:"),
     ],
-    "Learn": [st.Page("pages/train.py", title="Train", icon=":material/model_training:")],
+    "Learn": [
+        st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
+        st.Page("pages/runs.py", title="Runs and sweeps", icon=":material/monitoring:"),
+    ],
     "Measure": [st.Page("pages/classify.py", title="Classify", icon=":material/category:")],
 }
 st.navigation({group: entries for group, entries in pages.items() if entries}).run()

@@ -215,7 +215,7 @@ def contents(folder: RunFolder) -> dict[str, object]:
     """What a run leaves, without times: events by kind and step (the later line counts), exports, status."""
     lines = [json.loads(line, parse_constant=pytest.fail) for line in folder.metrics.read_text().splitlines()]
     events = {
-        (line["event"], line["step"]): {k: line[k] for k in line if k not in ("time", "seconds", "memory_bytes")}
+        (line["event"], line["step"]): {k: line[k] for k in line if k not in ("time", "seconds", "cpu_seconds", "memory_bytes")}
         for line in lines
     }
     status = json.loads((folder.path / "status.json").read_text())

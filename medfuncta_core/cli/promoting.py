@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -26,31 +26,12 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Make a checkpoint of a run's best weights; `evaluate --update-card` then measures it."""
-    from medfuncta_core.checkpoint import load_checkpoint, save_checkpoint
-    from medfuncta_core.config import CheckpointConfig, SignalSpec
-    from medfuncta_core.runs import RunFolder
+    from medfuncta_core.runs.promoting import Promotion, promote_run
 
-    folder = RunFolder(run)
-    folder.read_config()  # says so when this is not a run
-    best = load_checkpoint(folder.checkpoint / "best")
-    assert best.config.data is not None  # a run always has data and a signal
-    assert best.config.signal is not None
-    file = PurePath(best.config.data.source).name  # a folder or a data set's name stays as it is
-    data: dict[str, Any] = {"licence": data_licence, "source": source, "file": file, "class_names": _names(classes)}
-    signal = best.config.signal.model_dump() | _given({"normalisation": normalisation, "limits": _bounds(limits)})
-    values = best.config.model_dump() | {
-        "name": out.resolve().name,
-        "data": best.config.data.model_dump() | _given(data),
-        "signal": SignalSpec.parse(signal, "--normalisation").model_dump(),
-        "metrics": (),
-    }
-    config = CheckpointConfig.parse(values | _given({"licence": licence}), str(out))
-    save_checkpoint(out, best.field, config)
+    signal = {"normalisation": normalisation, "limits": _bounds(limits)}
+    words = Promotion(licence, data_licence, source, _names(classes), signal)
+    config = promote_run(run, out, words)
     emit({"checkpoint": str(out), "run": str(run), "step": config.step}, as_json, [f"wrote {out} (step {config.step})"])
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def _names(classes: str | None) -> tuple[str, ...] | None:

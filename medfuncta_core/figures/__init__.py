@@ -23,7 +23,7 @@ from medfuncta_core.figures.pictures import (
 from medfuncta_core.figures.plots import OKABE_ITO, TEMPLATE, beat_strip, ecg_figure, loss_curve, psnr_curve
 from medfuncta_core.figures.resolution import resolution_csv, resolution_figure, resolution_sentence
 from medfuncta_core.figures.sweeps import heat_map, sweep_bars, sweep_curve
-from medfuncta_core.figures.training import TITLES, Axis, Line, Quantity, overlaid_curves, training_curve
+from medfuncta_core.figures.training import TITLES, Axis, Line, Quantity, line_key, overlaid_curves, training_curve
 
 __all__ = [
     "CLASS_COLOURS",
@@ -56,6 +56,7 @@ __all__ = [
     "frame_map",
     "frame_url",
     "heat_map",
+    "line_key",
     "loss_curve",
     "overlaid_curves",
     "pack_map",

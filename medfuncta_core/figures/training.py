@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def overlaid_curves(
     """One curve a run, each with its own colour and dash; arguments as in `training_curve`."""
     figure = go.Figure(layout={"template": TEMPLATE, "margin": MARGIN})
     for index, line in enumerate(lines):
-        style = {"color": run_colour(index), "width": 2, "dash": RUN_DASHES[index // len(RUN_COLOURS) % len(RUN_DASHES)]}
+        style = {"color": run_colour(index), "width": 2, "dash": run_dash(index)}
         marks = {"size": 5, "symbol": index % 20} if len(line.x) <= 40 else None
         _add(figure, quantity, line, style, marks)
     return _finish(figure, quantity, lines, over, end, identity)
@@ -84,6 +85,11 @@ def overlaid_curves(
 def run_colour(index: int) -> str:
     """The colour of a run by its place in a comparison; from the sixth on colours return with another dash."""
     return RUN_COLOURS[index % len(RUN_COLOURS)]
+
+
+def run_dash(index: int) -> str:
+    """The dash of a run by its place in a comparison."""
+    return RUN_DASHES[index // len(RUN_COLOURS) % len(RUN_DASHES)]
 
 
 def _add(figure: go.Figure, quantity: Quantity, line: Line, style: dict, marks: dict | None) -> None:
@@ -142,3 +148,11 @@ def _choose_range(figure: go.Figure, quantity: Quantity, values: Sequence[float]
     values = values or [0.0]
     low, high = grain * math.floor(min(values) / grain), grain * math.ceil((max(values) + 0.02 * grain) / grain)
     figure.update_yaxes(range=[low - 0.04 * (high - low), high + 0.04 * (high - low)], nticks=6)
+
+
+def line_key(index: int) -> str:
+    """A run's line in `overlaid_curves`, colour and dash, as a small picture for a table: a `data:` address."""
+    dash = {"solid": "none", "dash": "9 4", "dot": "3 4", "dashdot": "9 4 3 4"}[run_dash(index)]
+    stroke = f'stroke="{run_colour(index)}" stroke-width="4" stroke-dasharray="{dash}"'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="16"><path d="M0 8H40" {stroke}/></svg>'
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

@@ -38,7 +38,7 @@ class Reporter:
         self._device = choose_device(run.device)
         self._created = read_status(folder).created
         self._recent: deque[float] = deque(maxlen=PACE_STEPS)
-        self._validation_seconds, self._written = 0.0, float("-inf")
+        self._validation_seconds, self._written, self._computed = 0.0, float("-inf"), time.process_time()
         self.rewind(progress)
 
     def rewind(self, progress: Progress) -> None:
@@ -58,7 +58,10 @@ class Reporter:
             self._best = {"best_psnr": event.psnr, "best_step": event.step} if event.best else self._best
 
     def measured(self, event: TrainEvent) -> dict[str, Any]:
-        """Columns of `metrics.jsonl` that training itself does not know."""
+        """Columns of `metrics.jsonl` that training itself does not know: memory and processor time."""
+        before, self._computed = self._computed, time.process_time()
+        if isinstance(event, TrainStep):
+            return {"cpu_seconds": self._computed - before}
         return {"memory_bytes": memory_bytes(self._device)} if isinstance(event, Validation) else {}
 
     def write(self, state: RunState, **more: Any) -> None:

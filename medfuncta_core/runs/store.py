@@ -112,8 +112,13 @@ def prepare_run(root: Path, request: RunRequest) -> str:
     return name
 
 
-def enqueue(root: Path, name: str) -> None:
+def enqueue(root: Path, name: str, *, wake: bool = True) -> None:
     """Let a run that nobody trains wait for its turn.
+
+    Args:
+        root: Folder of all runs.
+        name: Of the run.
+        wake: See that a worker is there; off when more runs follow, whose caller wakes the queue once.
 
     Raises:
         TrainingError: when a process has it.
@@ -124,7 +129,8 @@ def enqueue(root: Path, name: str) -> None:
         write_want(folder, "run")
         write_status(folder, "queued", **kept_values(status))
     place(root, name)
-    wake_queue(root)
+    if wake:
+        wake_queue(root)
 
 
 def pause(root: Path, name: str) -> None:

@@ -33,6 +33,7 @@ from medfuncta_core.learning import (
 from medfuncta_core.learning.state import STATE_FILE, Progress, load_state
 from medfuncta_core.runs.commands import Commands
 from medfuncta_core.runs.folder import RunConfig, RunFolder
+from medfuncta_core.runs.perceiving import perceived
 from medfuncta_core.runs.reporting import Reporter, disk_is_full, reason_of
 from medfuncta_core.runs.request import RunRequest, read_request, write_request
 from medfuncta_core.runs.sampling import keep_samples
@@ -144,7 +145,7 @@ def _lead(lead: _Lead, *, resume: bool) -> Iterator[TrainEvent]:
             lead.folder.log("interrupted" if stopped else f"failed: {reason_of(error)}")
         raise
     state = "finished" if reporter.step == steps else "stopped"
-    reporter.write(state)
+    reporter.write(state, **perceived(lead.folder, lead.run) if state == "finished" else {})
     with suppress(TrainingError):  # a disk that is full now does not undo what was done
         lead.folder.log(state if state == "finished" else f"stopped at step {reporter.step}")
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from medfuncta_core.config import CheckpointConfig, Kind, SignalSpec
+from medfuncta_core.runs.curves import CurveReader
+from medfuncta_core.runs.samples import read_samples
 from medfuncta_core.signals import Signal, count_signals, read_signal
 
 if TYPE_CHECKING:  # torch is imported when a field is needed, so that a first visit shows the page before
@@ -105,6 +107,11 @@ def recall(name: str, make: Callable[[], Any] = lambda: None) -> Any:
 def set_widget(key: str, value: Any) -> None:
     """Give a widget a value before it is drawn."""
     st.session_state[key] = value
+
+
+def forget_widget(key: str) -> None:
+    """Let a widget take its value from the address, or its default, the next time it is drawn."""
+    st.session_state.pop(key, None)
 
 
 def widget(key: str, default: Any = None) -> Any:
@@ -287,3 +294,25 @@ def count_upload(upload: Upload, spec: SignalSpec) -> int:
 def run_root() -> Path:
     """Where runs are kept and looked for: `MEDFUNCTA_RUNS`, else the repository's `runs/`."""
     return Path(os.environ.get("MEDFUNCTA_RUNS", ROOT / "runs"))
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def curve_reader(path: str) -> CurveReader:
+    """Reads a run's curves as they grow; shared by everybody, so that a long run is read once."""
+    return CurveReader(Path(path))
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def sample_pictures(path: str, step: int, height: int) -> dict[str, list[str]]:
+    """The samples of a run's step as pictures: `data:` addresses by what they show. A step's samples are written once."""
+    from medfuncta_core import figures
+
+    samples = read_samples(Path(path), step)
+    if samples is None:
+        return {}
+    kind = "ecg" if samples.kind == "ecg" else "image"  # volumes are kept as their middle slices
+    return {
+        "input": [figures.frame_url(values, kind, height) for values in samples.inputs],
+        "reconstruction": [figures.frame_url(values, kind, height) for values in samples.reconstructions],
+        "initial": [figures.frame_url(samples.initial, kind, height)],
+    }

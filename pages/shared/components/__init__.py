@@ -21,7 +21,7 @@ def _component(name: str, before: str = "") -> Any:
     return component(f"medfuncta_{name}", html="<div class='root'></div>", css=css, js=before + js)
 
 
-_tiles, _panes, _compare, _sheet = (_component(name) for name in ("tiles", "panes", "compare", "sheet"))
+_tiles, _panes, _compare, _sheet, _runs = (_component(name) for name in ("tiles", "panes", "compare", "sheet", "runs"))
 
 
 def tiles(
@@ -75,8 +75,26 @@ def sheet(rows: Sequence[Mapping[str, Any]], *, wrap: bool, key: str) -> None:
     """Many small pictures under each other: a contact sheet of a data set, or the same signals at several stages.
 
     Args:
-        rows: `heading` ("" for none) and `items`, each with `src`, `caption` and `alt`.
+        rows: `heading` ("" for none) and `items`, each with `src`, `caption` and `alt`; `columns`, where a row has fewer items
+            than those above it.
         wrap: Pictures flow over as many lines as they need; off, the rows' pictures stay above each other in columns.
         key: Stable widget key.
     """
     _sheet(data={"rows": [dict(row) for row in rows], "wrap": wrap}, key=key)
+
+
+def run_rows(items: Sequence[Mapping[str, Any]], selected: str | None, *, label: str, key: str) -> str | None:
+    """Runs as rows to pick one from; arrow keys move, Enter or Space picks.
+
+    Args:
+        items: `id`, `title`, `state` (words), `kind` (for its colour), `mark` (one character), `name`, `share` (0 to 1),
+            `progress`, `psnr`, `pace`, `left`, `device`.
+        selected: The `id` that is marked.
+        label: What they are, for screen readers.
+        key: Stable widget key.
+
+    Returns:
+        The `id` picked in this run, or None.
+    """
+    data = {"items": [dict(item) for item in items], "selected": selected, "label": label}
+    return _runs(data=data, key=key, on_picked_change=lambda: None).picked

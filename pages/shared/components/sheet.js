@@ -7,7 +7,7 @@ export default function ({ data, parentElement }) {
     const section = root.children[index];
     section.querySelector(".heading").textContent = row.heading;
     const items = section.querySelector(".items");
-    items.style.setProperty("--columns", row.items.length);
+    items.style.setProperty("--columns", row.columns ?? row.items.length);
     resize(items, row.items.length, makeItem);
     row.items.forEach((item, place) => fill(items.children[place], item));
   });
