@@ -86,12 +86,16 @@ def test_run_lives_through_everything_a_visitor_does(chromium: Browser, address:
     context, page = open_page(chromium, f"{address}/runs")
     wait_for_state(page, "running")
     assert "run=studio" in page.url
-    page.locator(".st-key-run_psnr .js-line:visible").first.wait_for()
+    curve = page.locator(".st-key-live_psnr path.line").last
+    curve.wait_for()
     page.locator(".st-key-samples").get_by_alt_text(re.compile("^Reconstruction")).first.wait_for()
     strip = page.locator(".st-key-film").get_by_alt_text(re.compile("^Reconstruction"))
     expect(strip.nth(2)).to_be_visible(timeout=VERY_PATIENT)  # before training, and two validations: it grows
-    seen = step_of(page)
+    plot = page.locator(".st-key-live_psnr svg").element_handle()
+    drawn, seen = curve.get_attribute("d"), step_of(page)
     expect(page.get_by_text(f"Step {seen:,} of")).to_have_count(0, timeout=VERY_PATIENT)  # it goes on
+    expect(curve).not_to_have_attribute("d", drawn or "")
+    assert plot.evaluate("node => node.isConnected")  # drawn into, not anew: nothing flickers
     slider = page.get_by_role("slider", name="Pictures after step")
     slider.focus()
     slider.press("Home")

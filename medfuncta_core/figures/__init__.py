@@ -23,7 +23,7 @@ from medfuncta_core.figures.pictures import (
 from medfuncta_core.figures.plots import OKABE_ITO, TEMPLATE, beat_strip, ecg_figure, loss_curve, psnr_curve
 from medfuncta_core.figures.resolution import resolution_csv, resolution_figure, resolution_sentence
 from medfuncta_core.figures.sweeps import heat_map, sweep_bars, sweep_curve
-from medfuncta_core.figures.training import TITLES, Axis, Line, Quantity, line_key, overlaid_curves, training_curve
+from medfuncta_core.figures.training import TITLES, Axis, Line, Quantity, curve_data, line_key, overlaid_curves, training_curve
 
 __all__ = [
     "CLASS_COLOURS",
@@ -46,6 +46,7 @@ __all__ = [
     "components_figure",
     "confusion_figure",
     "contact_sheet",
+    "curve_data",
     "curves_figure",
     "cut_planes",
     "difference_url",

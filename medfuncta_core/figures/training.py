@@ -6,7 +6,7 @@ import base64
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import plotly.graph_objects as go
 
@@ -156,3 +156,39 @@ def line_key(index: int) -> str:
     stroke = f'stroke="{run_colour(index)}" stroke-width="4" stroke-dasharray="{dash}"'
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="16"><path d="M0 8H40" {stroke}/></svg>'
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
+def curve_data(figure: go.Figure) -> dict[str, Any]:
+    """What a curve of this module shows, as plain values: for a page that draws it again and again without replacing it.
+
+    Args:
+        figure: From `training_curve` or `overlaid_curves`.
+
+    Returns:
+        `title`, `x_title`, `x_range`, `y_range` (decades where `log`), `ticks` (values with words, or None), `marked` (or None),
+        and `traces` with `name`, `x`, `y`, `color`, `width`, `dash`, `marks`.
+    """
+    values = figure.to_plotly_json()
+    layout, shapes = values["layout"], values["layout"].get("shapes") or ()
+    across, upwards = layout["xaxis"], layout["yaxis"]
+    return {
+        "title": layout["title"]["text"],
+        "x_title": across["title"]["text"],
+        "x_range": list(across["range"]),
+        "y_range": list(upwards["range"]),
+        "log": upwards.get("type") == "log",
+        "ticks": list(zip(across["tickvals"], across["ticktext"], strict=True)) if "tickvals" in across else None,
+        "marked": shapes[0]["x0"] if shapes else None,
+        "traces": [
+            {
+                "name": trace["name"],
+                "x": list(trace["x"]),
+                "y": list(trace["y"]),
+                "color": trace["line"]["color"],
+                "width": trace["line"]["width"],
+                "dash": trace["line"].get("dash", "solid"),
+                "marks": "markers" in trace["mode"],
+            }
+            for trace in values["data"]
+        ],
+    }

@@ -13,6 +13,7 @@ from medfuncta_core.runs import RunFolder, RunView, read_log, read_run
 from medfuncta_core.runs.curves import Curves, curves_csv, thin
 from medfuncta_core.runs.status import read_want
 from pages.shared import state
+from pages.shared.components import live_curves
 from pages.shared.messages import errors_shown_here
 from pages.shared.run_queue import ICONS
 from pages.shared.runs_actions import show_actions
@@ -141,7 +142,11 @@ def _show_curves(run: RunView, curves: Curves, over: Axis, step: int | None) -> 
         figure = figures.training_curve(quantity, lines, over=over, end=end, marked=marked, identity=run.id)
         last = next((f"{value:.3g}" for value in reversed(lines[-1].y)), "nothing yet")
         alt = f"{figures.TITLES[quantity]} over {over}; last validation: {last}"
-        place.plotly_chart(figure, key=f"run_{quantity}", height=CURVE_HEIGHT, config=CHART, alt=alt)
+        if run.status.live:
+            with place:
+                live_curves(figures.curve_data(figure), alt=alt, key=f"live_{quantity}")
+        else:
+            place.plotly_chart(figure, key=f"run_{quantity}", height=CURVE_HEIGHT, config=CHART, alt=alt)
 
 
 def _show_more(run: RunView) -> None:

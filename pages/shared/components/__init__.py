@@ -21,7 +21,9 @@ def _component(name: str, before: str = "") -> Any:
     return component(f"medfuncta_{name}", html="<div class='root'></div>", css=css, js=before + js)
 
 
-_tiles, _panes, _compare, _sheet, _runs = (_component(name) for name in ("tiles", "panes", "compare", "sheet", "runs"))
+_tiles, _panes, _compare, _sheet, _runs, _curves = (
+    _component(name) for name in ("tiles", "panes", "compare", "sheet", "runs", "curves")
+)
 
 
 def tiles(
@@ -98,3 +100,14 @@ def run_rows(items: Sequence[Mapping[str, Any]], selected: str | None, *, label:
     """
     data = {"items": [dict(item) for item in items], "selected": selected, "label": label}
     return _runs(data=data, key=key, on_picked_change=lambda: None).picked
+
+
+def live_curves(chart: Mapping[str, Any], *, alt: str, key: str) -> None:
+    """Curves that are drawn into the same picture as they grow: Streamlit's own charts are made anew at every change.
+
+    Args:
+        chart: From `figures.curve_data`.
+        alt: What it shows, for screen readers.
+        key: Stable widget key.
+    """
+    _curves(data={**chart, "alt": alt}, key=key)
