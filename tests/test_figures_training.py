@@ -9,7 +9,16 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from medfuncta_core.figures import Line, beat_strip, heat_map, overlaid_curves, sweep_bars, sweep_curve, training_curve
+from medfuncta_core.figures import (
+    Line,
+    beat_strip,
+    curve_data,
+    heat_map,
+    overlaid_curves,
+    sweep_bars,
+    sweep_curve,
+    training_curve,
+)
 
 
 def layout(figure: go.Figure) -> Any:
@@ -100,3 +109,17 @@ def test_beat_strip_draws_every_beat_with_the_start_they_share() -> None:
     np.testing.assert_allclose(traces(figure)[4].y, start[:, 0])
     np.testing.assert_allclose(traces(figure)[8].y, 1 - beats[2, :, 0])
     assert [trace.showlegend for trace in traces(figure)].count(True) == 3
+
+
+def test_curve_data_says_all_that_a_curve_shows() -> None:
+    lines = [Line("Training", [1, 2, 3], [0.1, float("nan"), 0.01], faint=True), Line("Validation", [3], [0.02])]
+    found = curve_data(training_curve("loss", lines, end=10, marked=3))
+    assert (found["title"], found["x_title"], found["log"], found["marked"]) == ("Loss (MSE)", "Outer step", True, 3)
+    assert [(trace["name"], trace["x"], trace["y"], trace["marks"]) for trace in found["traces"]] == [
+        ("Training", [1, 2, 3], [0.1, None, 0.01], False),
+        ("Validation", [3], [0.02], True),
+    ]
+    assert found["x_range"][1] == pytest.approx(10.2)
+    timed = curve_data(training_curve("psnr", [Line("Validation", [60, 180], [20, 21])], over="seconds"))
+    assert timed["ticks"][0] == (0, "0")
+    assert "(min)" in timed["x_title"]

@@ -12,7 +12,7 @@ from pages.shared import state
 from pages.shared.components import sheet
 from pages.shared.views import CHART
 
-PICTURE_HEIGHT, FILM_HEIGHT, FILM_FRAMES, TRACE_HEIGHT = 112, 64, 12, 230
+PICTURE_HEIGHT, FILM_HEIGHT, FILM_FRAMES, TRACE_HEIGHT = 112, 64, 12, 250
 
 
 def choose_sample_step(run: RunView) -> int | None:
@@ -66,18 +66,11 @@ def _show_pictures(path: Path, samples: Samples) -> None:
 
 
 def _show_traces(samples: Samples) -> None:
-    initial = samples.initial
-    for start in range(0, len(samples.rows), 2):
-        for place, k in zip(st.columns(2, gap="medium"), range(start, min(start + 2, len(samples.rows))), strict=False):
-            curves = {
-                "Input": samples.inputs[k],
-                "Learned initialisation": initial,
-                f"After G = {samples.fit_steps} steps": samples.reconstructions[k],
-            }
-            figure = figures.curves_figure(curves)
-            words = f"Signal {samples.rows[k]} after step {samples.step:,}: {samples.psnr[k]:.1f} dB"
-            place.caption(words)
-            place.plotly_chart(figure, key=f"trace-{k}", height=TRACE_HEIGHT, config=CHART, alt=words)
+    after = "before training" if samples.step == 0 else f"after step {samples.step:,}"
+    st.markdown(f"**Input, learned initialisation and reconstruction after G = {samples.fit_steps} steps**, {after}")
+    titles = [f"Signal {row}: {psnr:.1f} dB" for row, psnr in zip(samples.rows, samples.psnr, strict=True)]
+    figure = figures.beat_strip(samples.inputs, samples.initial, samples.reconstructions, titles)
+    st.plotly_chart(figure, key="traces", height=TRACE_HEIGHT, config=CHART, alt=f"ECGs {after}. {'; '.join(titles)}")
 
 
 def _show_film(run: RunView, samples: Samples) -> None:
