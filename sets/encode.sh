@@ -24,5 +24,6 @@ cli encode "checkpoints/$name" --data "$data/$file" --out "$work" --resume --nam
   ${per_class:+--per-class "$per_class"}
 rm -rf "sets/$name"
 mv "$work" "sets/$name"
+cli set verify "sets/$name" --data "$data/$file" --sample 16
 
 cli embed "sets/$name" # the map that the app shows first; others are made when somebody asks for them

@@ -82,6 +82,7 @@ def test_cards_front_matter_says_what_the_hub_asks_for(latents: Path, tmp_path: 
         assert found["license_name"] == "NIH: free use"
         assert found["size_categories"] == ["- n<1K"]
         assert found["task_categories"] == ["- feature-extraction"]
+    assert "load_dataset" in (tmp_path / "hub" / "README.md").read_text()
     assert own["configs"] == ["- config_name: default", "  data_files: metadata.parquet"]
     assert hub["configs"][2:] == [
         *("  - split: train", "    path: data/train-*.parquet"),

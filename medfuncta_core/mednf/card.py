@@ -59,10 +59,13 @@ def make_set_card(
         _describe_rows(info, columns),
         "## Use",
         _USE.format(folder=info.name, shape=info.shape or "shape", network=network),
+        *([_HUB] if data_files else []),
         _WARNING,
     ]
     return "\n\n".join(parts) + "\n"
 
+
+_HUB = "`datasets.load_dataset` with this folder's or repository's name gives the same rows with their latents (column `latent`)."
 
 _WARNING = "Research data, not for diagnosis: a latent holds what its network could represent of a signal, and no more."
 
