@@ -22,7 +22,7 @@ SHAPES = {"tiny-ecg": (16,), "tiny-picture": (18, 14), "tiny-volume": (4, 5, 6)}
 
 
 def make_app_material(folder: Path, names: Iterable[str] = SHAPES) -> dict[str, str]:
-    """Checkpoints of every kind and a gallery for one of them; the environment variables that show them to the app."""
+    """Checkpoints, of every kind if not told otherwise, and a gallery of pictures; the environment that shows them to the app."""
     for name in names:
         _train(folder, name, SHAPES[name])
     return {"MEDFUNCTA_CHECKPOINTS": str(folder / "checkpoints"), "MEDFUNCTA_GALLERY": str(folder / "gallery")}

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import struct
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
@@ -17,11 +18,14 @@ from medfuncta_core.figures import (
     class_colour,
     colour_classes,
     colour_column,
+    components_figure,
     contact_sheet,
     frame_map,
     pack_map,
+    path_quality,
     read_selection,
     render_frame,
+    spectrum_figure,
     to_gif,
     to_mp4,
 )
@@ -109,3 +113,25 @@ def test_mp4_is_read_back_by_ffmpeg(tmp_path: object) -> None:
     count, seconds = imageio_ffmpeg.count_frames_and_secs(file)
     assert count == 3
     assert seconds == pytest.approx(0.3, abs=0.05)
+
+
+def test_components_are_marked_where_they_lie_on_a_log_axis() -> None:
+    """Words on a log axis are placed by the logarithm of their number, lines by the number itself."""
+    spectrum: Any = spectrum_figure(np.array([4.0, 3.0, 2.0, 1.0]), {"90%: 3": 3})
+    assert list(spectrum.data[0].y) == [40, 70, 90, 100]
+    assert spectrum.layout.annotations[0].x == pytest.approx(np.log10(3))
+    assert spectrum.layout.shapes[0].x0 == 3
+    trial: Any = components_figure([1, 2, 4], [20.0, 29.0, 29.9], 30.0, 0.99, 4)
+    assert trial.layout.shapes[0].y0 == pytest.approx(29.7)
+    assert trial.layout.shapes[1].x0 == 4
+    assert trial.layout.annotations[1].text == "4"
+    assert list(trial.layout.xaxis.tickvals) == [1, 2, 4]
+
+
+def test_curves_that_belong_together_share_a_colour() -> None:
+    names = ("to A", "fade to A", "to B", "fade to B")
+    figure: Any = path_quality([0, 1], {name: [1.0, None] for name in names}, per_colour=2)
+    drawn = figure.data
+    assert [line.line.color for line in drawn[::2]] == [line.line.color for line in drawn[1::2]]
+    assert len({line.line.color for line in drawn}) == 2
+    assert [line.line.dash for line in drawn] == ["solid", "dash"] * 2

@@ -154,7 +154,7 @@ def test_volume_frames_are_its_middle_planes(tmp_path: Path) -> None:
     for plane, expected in zip(frames.frame(1), (whole[2], whole[:, 1], whole[:, :, 3]), strict=True):
         np.testing.assert_allclose(plane, expected, atol=1e-6)
     assert frames.flat.shape == (2, 3 * 7 + 5 * 7 + 5 * 3, 1)
-    assert part_aspect(frames.frame(0), "volume") == pytest.approx((3 + 5 + 5 + 2 * 4) / 7)
+    assert part_aspect(frames.frame(0), "volume") == pytest.approx((3 + 5 + 5 + 2 * 1) / 7)
     pictures = film([frames, frames], "volume", 14)
     assert pictures[0].shape == (14 + 4 + 14, 2 * 13 + 2 * 4, 3)
 

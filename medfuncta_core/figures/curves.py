@@ -77,9 +77,8 @@ def spectrum_figure(variances: Float[np.ndarray, " p"], marked: Mapping[str, int
         hovertemplate="%{x:,} components hold %{y:.1f} %<extra></extra>",
     )
     for place, (words, components) in enumerate(marked.items()):
-        line = {"color": OKABE_ITO[1], "width": 1, "dash": DASHES[1 + place % 4]}
-        figure.add_vline(x=components, line=line, annotation={"text": words, "yanchor": "bottom"})
-    figure.update_xaxes(title={"text": "Components", "standoff": 6}, type="log", range=[0, float(np.log10(len(variances)))])
+        _mark_components(figure, components, words, place)
+    _count_components(figure, len(variances))
     figure.update_yaxes(title={"text": "Variance held (%)", "standoff": 6}, range=[0, 102])
     return figure
 
@@ -102,14 +101,30 @@ def components_figure(counts: Sequence[int], psnr: Sequence[float], whole: float
         line={"color": OKABE_ITO[0], "width": 2},
         hovertemplate="%{x:,} components: %{y:.1f} dB<extra></extra>",
     )
-    words = {"text": f"{share:.0%} of the whole latents' PSNR", "yanchor": "bottom"}
-    dash = {"color": OKABE_ITO[1], "width": 1, "dash": DASHES[1]}
-    figure.add_hline(y=share * whole, line=dash, annotation=words, annotation_position="top left")
+    words = {"text": f"{share:.0%} of the PSNR of whole latents", "yanchor": "bottom"}
+    line = {"color": OKABE_ITO[1], "width": 1, "dash": DASHES[1]}
+    figure.add_hline(y=share * whole, line=line, annotation=words, annotation_position="top left")
     if needed is not None:
-        figure.add_vline(x=needed, line={**dash, "dash": DASHES[2]}, annotation={"text": f"{needed:,}", "yanchor": "bottom"})
-    figure.update_xaxes(title={"text": "Components kept", "standoff": 6}, type="log", dtick="D2", tickformat=",d")
+        _mark_components(figure, needed, f"{needed:,}", 0)
+    _count_components(figure, max(counts))
     figure.update_yaxes(title={"text": "PSNR (dB)", "standoff": 6})
     return figure
+
+
+def _mark_components(figure: go.Figure, components: int, words: str, place: int) -> None:
+    """A number of components as a line with words beside it; plotly wants the place of words on a log axis as its logarithm."""
+    figure.add_vline(x=components, line={"color": OKABE_ITO[1], "width": 1, "dash": DASHES[1 + place % 4]})
+    at = {"x": float(np.log10(components)), "y": 0.04 + 0.11 * place, "yref": "paper", "xanchor": "right", "yanchor": "bottom"}
+    figure.add_annotation(text=words, showarrow=False, xshift=-3, **at)
+
+
+def _count_components(figure: go.Figure, most: int) -> None:
+    """An axis of numbers of components that doubles from tick to tick."""
+    ticks = [2**power for power in range(0, most.bit_length(), 1 if most < 256 else 2)]
+    low, high = -0.02, float(np.log10(max(most, 2))) + 0.02
+    figure.update_xaxes(
+        title={"text": "Components", "standoff": 6}, type="log", range=[low, high], tickvals=ticks, tickformat=",d"
+    )
 
 
 def confusion_figure(counts: Int[np.ndarray, "c c"], names: Sequence[str]) -> go.Figure:

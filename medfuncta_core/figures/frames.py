@@ -29,14 +29,14 @@ def render_frame(values: Float[np.ndarray, "*shape c"], kind: Kind, height: int 
     return render_planes(cut_planes(values), height)
 
 
-def render_planes(planes: Sequence[Float[np.ndarray, "_ _ c"]], height: int = 192) -> UInt8[np.ndarray, "h w 3"]:
-    """The middle planes of a volume, side by side; arguments as in `render_frame`."""
+def render_planes(planes: Sequence[Float[np.ndarray, "_ _ c"]], height: int = 192, gap: int = 4) -> UInt8[np.ndarray, "h w 3"]:
+    """The middle planes of a volume, side by side with so many pixels between them; arguments as in `render_frame`."""
     cuts = [to_pixels(plane.swapaxes(0, 1)[::-1]) for plane in planes]
     factor = math.ceil(height / max(len(cut) for cut in cuts))
     enlarged = [_enlarge(cut, factor) for cut in cuts]
     tallest = max(len(cut) for cut in enlarged)
-    padded = [np.pad(cut, ((0, tallest - len(cut)), (0, 4), (0, 0))) for cut in enlarged]
-    return np.concatenate(padded, axis=1)[:, :-4]
+    padded = [np.pad(cut, ((0, tallest - len(cut)), (0, gap), (0, 0))) for cut in enlarged]
+    return np.concatenate(padded, axis=1)[:, : -gap or None]
 
 
 def _enlarge(pixels: np.ndarray, factor: int) -> np.ndarray:

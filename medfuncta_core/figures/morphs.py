@@ -19,9 +19,9 @@ Parts = Sequence[np.ndarray]
 PAPER_UNITS = (160, 100)
 
 
-def part_pixels(parts: Parts, kind: Kind, height: int) -> np.ndarray:
-    """A signal as a picture of at least so many rows, for films and filmstrips."""
-    return render_planes(parts, height) if kind == "volume" else render_frame(parts[0], kind, height)
+def part_pixels(parts: Parts, kind: Kind, height: int, gap: int = 4) -> np.ndarray:
+    """A signal as a picture of at least so many rows, for films and filmstrips; a volume's planes with a gap between them."""
+    return render_planes(parts, height, gap) if kind == "volume" else render_frame(parts[0], kind, height)
 
 
 def film(
@@ -54,7 +54,7 @@ def part_url(parts: Parts, kind: Kind, ghosts: Sequence[Parts] = ()) -> str:
     """
     if kind == "ecg":
         return to_data_url(draw_between([ghost[0][:, 0] for ghost in ghosts], parts[0][:, 0]), "image/svg+xml")
-    return to_data_url(encode_png(part_pixels(parts, kind, 1)))
+    return to_data_url(encode_png(part_pixels(parts, kind, 1, 1)))
 
 
 def difference_url(first: Parts, second: Parts, kind: Kind, limit: float) -> str:
@@ -67,7 +67,7 @@ def part_aspect(parts: Parts, kind: Kind) -> float:
     """Width by height of what `part_url` draws."""
     if kind == "ecg":
         return PAPER_UNITS[0] / PAPER_UNITS[1]
-    pixels = part_pixels(parts, kind, 1)
+    pixels = part_pixels(parts, kind, 1, 1)
     return pixels.shape[1] / pixels.shape[0]
 
 

@@ -79,7 +79,7 @@ class Material:
     @property
     def title(self) -> str:
         """What to call it."""
-        return "Gallery" if self.kind == "gallery" else self.name
+        return "Gallery" if self.kind == "gallery" else f"Set {self.name}"
 
     @property
     def version(self) -> int:

@@ -86,7 +86,7 @@ def _show_numbers(material: Material, components: Components, held: dict[float, 
     from medfuncta_core.mednf.statistics import components_needed
 
     needed = components_needed(trial, SHARE) if trial else None
-    words = "not measured" if trial is None else f"{needed:,}" if needed is not None else f"> {len(components.variances):,}"
+    words = "–" if trial is None else f"{needed:,}" if needed is not None else f"> {len(components.variances):,}"
     with st.container(horizontal=True, gap="small"):
         st.metric("Latents", f"{len(material):,}", help="Signals in the set or gallery.")
         st.metric("Length of a latent", f"{len(components.mean):,}", help="Numbers in each, P.")
