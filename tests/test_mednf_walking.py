@@ -87,7 +87,7 @@ def test_angle_matches_numbers_by_hand() -> None:
 
 
 def test_corners_are_blended_bilinearly() -> None:
-    grid = blend_corners(np.array([[0], [8], [16], [40]], np.float32), 3, 5)
+    grid = blend_corners([vector(0), vector(8), vector(16), vector(40)], 3, 5)
     assert grid[..., 0].tolist() == [[0, 2, 4, 6, 8], [8, 12, 16, 20, 24], [16, 22, 28, 34, 40]]
 
 
