@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from medfuncta_core.atomic import write_atomically
 from medfuncta_core.errors import MedFunctaError, SetError
-from medfuncta_core.runs.processes import ProcessId, locked, spawn
+from medfuncta_core.runs.processes import ProcessId, let_go, locked, spawn
 
 if TYPE_CHECKING:
     from medfuncta_core.mednf.classifying_results import ClassifyRequest
@@ -113,7 +112,7 @@ def launch_classification(folder: Path, arguments: Sequence[str], words: str) ->
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOG_FILE).open("wb") as output:
         process = spawn(["classify", *arguments, "--out", str(folder.resolve())], output.fileno())
-    threading.Thread(target=process.wait, daemon=True).start()  # so that nothing remains of it when it has ended
+    let_go(process)
     write_progress(folder, ClassifyProgress("running", words, 1, 1, doing="starting", process=ProcessId.of(process.pid)))
 
 
