@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 from typer.testing import CliRunner
 
+from benchmarks import classification
 from medfuncta_core.checkpoint import load_checkpoint
 from medfuncta_core.cli import app
 from medfuncta_core.errors import ConfigError, SetError
@@ -20,6 +21,7 @@ from medfuncta_core.mednf import MednfSet, encode, find_neighbors, open_set
 from medfuncta_core.mednf.classifying import classify
 from medfuncta_core.mednf.classifying_estimate import estimate_seconds
 from medfuncta_core.mednf.classifying_features import fit_scaler, read_features, split_rows
+from medfuncta_core.mednf.classifying_findings import find_findings
 from medfuncta_core.mednf.classifying_networks import (
     Labelled,
     RandomState,
@@ -293,3 +295,46 @@ def test_command_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
     assert found.stderr.strip().startswith("error: ")
     assert len(found.stderr.strip().splitlines()) == 1
     assert CliRunner().invoke(app, ["classify", str(opened.path), "--method", "svm"]).exit_code == 2
+
+
+def test_findings_compare_what_was_measured(blobs: MednfSet) -> None:
+    raw, standardised = (run(blobs, method="knn", metric="euclidean", scaling=scaling) for scaling in ("raw", "standardised"))
+    assert standardised.accuracy > raw.accuracy + 0.2  # a number that says nothing and is large drowns the others
+    first, scalings = find_findings([raw, standardised])
+    assert f"right for {100 * 10 / 30:.1f} % of the test signals" in first
+    assert f"the best result, {100 * standardised.accuracy:.1f} % by k-NN (k = 1)" in first
+    assert f"raw {100 * raw.accuracy:.1f} %, standardised {100 * standardised.accuracy:.1f} %" in scalings
+    assert find_findings([]) == []
+
+
+def test_findings_say_when_latents_do_worse_than_pixels(encoded: tuple[Path, Path]) -> None:
+    opened = open_set(encoded[0])
+    results = [run(opened, encoded[1], method="knn", space=space) for space in ("latent", "modulation", "pixels")]
+    change = 100 * (results[0].accuracy - results[2].accuracy)
+    said = find_findings(results)
+    assert any(f"{abs(change):.1f} points" in sentence and "cannot tell apart" in sentence for sentence in said)
+    assert any(f"instead of pixels, in points of accuracy: k-NN (k = 1) {change:+.1f}" in sentence for sentence in said)
+    assert any(sentence.startswith("Modulations instead of the latents") for sentence in said)
+
+
+def test_benchmark_encodes_classifies_and_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_data(tmp_path / "noise.npz", classes=2)
+    make_checkpoint(tmp_path / "checkpoints" / "tiny")
+    source = classification.Source("tiny", "Noise", data.name, "tiny", studied_steps=(1,))
+    monkeypatch.setattr(classification, "SOURCES", (source,))
+    monkeypatch.setattr(classification, "TABLE", classification.TABLE[:2])
+    monkeypatch.setattr(classification, "STUDY", classification.STUDY[:1])
+    monkeypatch.setattr(classification, "NETWORKS", classification.NETWORKS[1:])
+    options = ["--data-folder", str(tmp_path), "--sets-folder", str(tmp_path / "sets"), "--points", "6", "--device", "cpu"]
+    options += ["--checkpoints", str(tmp_path / "checkpoints"), "--pixel-seconds", "0", "--json", str(tmp_path / "out.json")]
+    classification.main(options)
+    (measured,) = json.loads((tmp_path / "out.json").read_text())["sets"]
+    assert [result["classifier"] for result in measured["results"][:2]] == ["k-NN (k = 1)", "k-NN (k = 3)"]
+    assert [left["classifier"] for left in measured["left_out"]] == ["EfficientNet-B0"]  # no time was allowed
+    assert "on 6 × 6 points" in measured["about"]
+    assert any("Latents of 1 fit steps" in sentence for sentence in measured["findings"])
+    kept = {file: file.stat().st_mtime_ns for file in (tmp_path / "sets").rglob("*.json") if file.parent.parent.name == "results"}
+    classification.main(options)
+    assert kept == {file: file.stat().st_mtime_ns for file in kept}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from app_material import make_app_material, make_set
+from mednf_material import write_set
 from streamlit.testing.v1 import AppTest
 
 from medfuncta_core.errors import DataSetError, SetError
@@ -185,3 +187,11 @@ def test_requests_become_the_command_that_does_them() -> None:
     assert [words[place + 1] for place, word in enumerate(words) if word == "-k"] == ["1", "3"]
     assert words[words.index("--epochs") + 1] == "7"
     assert words.count("--method") == 5
+
+
+def test_set_without_a_split_is_explained_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDFUNCTA_SETS", str(tmp_path / "sets"))
+    write_set(tmp_path / "sets" / "half", np.ones((3, 4), np.float32), [0, 1, 0])
+    page = visit()
+    assert "no val split" in page.error[0].value
+    assert [box.key for box in page.selectbox if box.key == "classify_set"]  # another one can be chosen

@@ -98,10 +98,16 @@ def show_no_sets() -> None:
 
 
 def choose_plan(name: str, device: str) -> Plan:
-    """Classifiers, and, folded away, what they see and how they learn."""
+    """Classifiers, and, folded away, what they see and how they learn.
+
+    Raises:
+        SetError: when the set has not all splits and classes, before anybody starts anything.
+    """
+    from medfuncta_core.mednf.classifying_features import split_rows
     from medfuncta_core.mednf.classifying_results import ClassifyRequest
 
     latents = state.load_set(name)
+    split_rows(latents)
     offered = CLASSIFIERS | (PIXEL_CLASSIFIERS if latents.info.kind == "image" else {})
     chosen: Sequence[str] = st.pills(
         "Classifiers",

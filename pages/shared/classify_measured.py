@@ -29,12 +29,12 @@ def show_measured() -> None:
 def _row(result: dict[str, Any]) -> dict[str, str]:
     return {
         "Classifier": result["classifier"],
-        "On": result["features"],
         "Param.": f"{result['parameters']:,}",
         "Training": seconds_words(result["train_seconds"]) if result["train_seconds"] else "0",
         "Acc. (%)": f"{100 * result['accuracy']:.2f}",
         "F1": f"{result['macro_f1']:.3f}",
         "AUC": "–" if result["auc"] is None else f"{result['auc']:.3f}",
+        "On": result["features"],
     }
 
 

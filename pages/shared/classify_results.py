@@ -42,12 +42,12 @@ def _row(result: ClassifyResult, best: dict[str, float]) -> dict[str, str]:
     settings = f"{request.epochs} epochs, seed {request.seed}" if "epochs" in request.settings else ""
     return {
         "Classifier": request.title,
-        "On": request.features + (f" · {settings}" if settings else ""),
         "Param.": _count_words(result.parameters),
         "Training": "0" if not result.train_seconds else seconds_words(result.train_seconds),
         "Acc. (%)": marked["accuracy"],
         "F1": marked["macro_f1"],
         "AUC": marked["auc"],
+        "On": request.features + (f" · {settings}" if settings else ""),
     }
 
 
