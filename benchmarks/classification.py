@@ -187,7 +187,8 @@ def encoded(source: Source, data: Path, options: argparse.Namespace, steps: int 
     request = EncodeRequest.parse(
         {"limit": limit, "name": source.name} | ({} if steps is None else {"fit_steps": steps}), "encode"
     )
-    said = [hash_file(network / WEIGHTS_FILE), config.fit.model_dump(), config.signal and config.signal.shape, limit, steps]
+    weights = hash_file(options.checkpoints / source.checkpoint / WEIGHTS_FILE)
+    said = [weights, config.fit.model_dump(), config.signal and config.signal.shape, limit, steps]
     folder = options.sets_folder / f"{source.name}-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:8]}"
     with tqdm(desc=f"encoding {folder.name}", unit="signal", disable=None) as bar:
         for step in encode(network, data, folder, request, resume=True, device=options.device):
@@ -206,9 +207,11 @@ def network_for(source: Source, data: Path, options: argparse.Namespace) -> tupl
     shape = tuple(min(points, there, options.points or there) for points, there in zip(config.signal.shape, own, strict=True))
     if len(shape) == 1 or shape == config.signal.shape:
         return path, config
-    copy = options.sets_folder / "networks" / f"{source.checkpoint}-at-{shape[0]}"
+    name = f"{source.checkpoint}-{hash_file(path / WEIGHTS_FILE)[:8]}-at-{shape[0]}"
+    copy = options.sets_folder / "networks" / name
     config = config.model_copy(update={"signal": config.signal.model_copy(update={"shape": shape})})
-    save_checkpoint(copy, checkpoint.field, config)
+    if not (copy / WEIGHTS_FILE).is_file():  # written again, its header may differ, and sets would be of another network
+        save_checkpoint(copy, checkpoint.field, config)
     return copy, config
 
 

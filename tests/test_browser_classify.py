@@ -1,10 +1,9 @@
-"""The Classify page in a real Chromium: choose a set, run k-NN and the MLP, read table and confusion matrix, see mistakes."""
+"""The Classify page in a real Chromium: choose a set, run k-NN and the MLP, read table and confusion matrix."""
 
 from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,27 +63,3 @@ def test_set_is_classified_and_its_numbers_are_taken_home(chromium: Browser, add
     predictions = downloaded(page, "Predictions (.csv)")
     assert len(predictions) == 8
     assert sum(int(row["right"]) for row in predictions) == round(8 * best)
-
-
-def test_mistakes_are_seen_and_opened_in_fit_on_a_dark_phone(chromium: Browser, address: str) -> None:
-    look = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "has_touch": True}
-    page = visit(chromium, f"{address}/classify?set=tiny-picture-set", **look)
-    page.get_by_text("Features and settings").click()
-    page.get_by_role("spinbutton", name="One more k").fill("40")  # all vote: whatever is less common is not recognised
-    page.get_by_role("spinbutton", name="One more k").press("Enter")
-    page.get_by_text(re.compile(r"\d to classify")).wait_for()
-    page.locator(".st-key-classify").get_by_role("button").click()
-    table = page.locator(".st-key-classify_table table")
-    expect(table.get_by_text("k-NN (k = 40)")).to_be_visible(timeout=4 * PATIENT)
-    expect(page.locator(".st-key-cancel_classify")).to_have_count(0, timeout=4 * PATIENT)
-    page.get_by_role("combobox", name="Closer up").click()
-    page.get_by_role("option", name=re.compile(r"k-NN \(k = 40\)")).click()
-    tile = page.get_by_role("group", name="Misclassified signals").get_by_role("button").last
-    tile.locator("img").wait_for()  # decoded from its latent
-    tile.click()
-    expect(tile).to_have_attribute("aria-pressed", "true")
-    for element in ("document.documentElement", "document.querySelector('[data-testid=stMain]')"):
-        assert page.evaluate(f"{element}.scrollWidth <= {element}.clientWidth")
-    page.get_by_role("link", name="Open in Fit").click()
-    page.get_by_role("button", name="Latent (.npy)").wait_for()
-    assert "set=tiny-picture-set" in page.url
