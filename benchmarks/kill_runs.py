@@ -32,7 +32,8 @@ from medfuncta_core.atomic import write_atomically
 from medfuncta_core.checkpoint import load_checkpoint
 from medfuncta_core.cli import app
 from medfuncta_core.learning.state import STATE_FILE, STOPPED_FILE, load_state
-from medfuncta_core.runs import RunFolder, list_sample_steps, read_samples, read_status
+from medfuncta_core.runs import RunFolder, RunRequest, list_sample_steps, read_samples, read_status
+from medfuncta_core.runs.measuring import measure
 from medfuncta_core.runs.processes import spawn
 
 SHAPE = (12, 10)
@@ -42,6 +43,7 @@ SETTINGS = (
     *("fit.steps=3", "meta.validate_signals=6", f"meta.validate_every={VALIDATE_EVERY}", "meta.warmup_steps=10"),
 )
 MOST_STEPS = 4 * VALIDATE_EVERY  # that a process takes before it is killed
+LOOK_SECONDS = 0.02  # between two looks at what the run has told
 LONGEST_WAIT = 0.3  # seconds after that, so that kills fall anywhere: into steps, validations, and the writing of files
 EARLY = 0.1  # share of processes that are killed before they have trained a step, possibly before they have begun to
 CHANGING = ("time", "seconds", "memory_bytes")  # columns that no two runs share
@@ -73,6 +75,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="medfuncta-kill-") as folder:
         start = fork if options.fork else start_interpreter
+        if options.fork:
+            warm_up(Path(folder))
         report = kill_again_and_again(Path(folder), options.kills, options.steps, random.Random(options.seed), start)
     about = {"command": " ".join(["python -m benchmarks.kill_runs", *sys.argv[1:]]), "machine": machine(torch.device("cpu"))}
     text = json.dumps(about | asdict(report), indent=2, allow_nan=False)
@@ -133,6 +137,14 @@ class Forked:
             pid, status = os.waitpid(self.pid, options)
             self._code = os.waitstatus_to_exitcode(status) if pid else None
         return self._code
+
+
+def warm_up(folder: Path) -> None:
+    """Import all that training imports, so that forked processes have it."""
+    shape = (SHAPE[0], SHAPE[1])
+    request = RunRequest(preset="image-64-small", data=str(make_pictures(folder / "warm.npz")), settings=SETTINGS, shape=shape)
+    for _ in measure(request.model_copy(update={"device": "cpu"}), steps=1):
+        pass
 
 
 def fork(arguments: list[str], output: int) -> Child:
@@ -208,9 +220,9 @@ def kill_later(start: Start, arguments: list[str], folder: RunFolder, steps: int
     with Path(os.devnull).open("wb") as nowhere:
         child = start(arguments, nowhere.fileno())
     while child.poll() is None and not (folder.opened and read_status(folder).pid == child.pid):
-        time.sleep(0.002)
+        time.sleep(LOOK_SECONDS)
     while child.poll() is None and steps >= 0 and told_steps(folder) - told < steps:
-        time.sleep(0.002)
+        time.sleep(LOOK_SECONDS)
     time.sleep(seconds)
     state = read_status(folder).state
     child.kill()
