@@ -130,7 +130,8 @@ class Forked:
         return code
 
     def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
 
     def _take(self, options: int) -> int | None:
         if self._code is None:
@@ -173,6 +174,8 @@ def kill_again_and_again(folder: Path, kills: int, steps: int, moments: random.R
             arguments = resumed(killed) if killed.opened else [*command, "--out", str(killed.path)]
             steps_first = -1 if moments.random() < EARLY else moments.randint(0, MOST_STEPS)
             before = kill_later(start, arguments, killed, steps_first, moments.uniform(0, LONGEST_WAIT))
+            if before is None:
+                continue  # it had ended by itself
             report.kills += 1
             report.states_when_killed[before] = report.states_when_killed.get(before, 0) + 1
             report.broken_files += [f"kill {report.kills}: {problem}" for problem in broken_files(killed)]
@@ -206,8 +209,8 @@ def resumed(folder: RunFolder) -> list[str]:
     return ["train", "--resume", "--out", str(folder.path), "--device", "cpu"]
 
 
-def kill_later(start: Start, arguments: list[str], folder: RunFolder, steps: int, seconds: float) -> str:
-    """Start a process, kill it some time after it has taken some steps; what the run said of itself then.
+def kill_later(start: Start, arguments: list[str], folder: RunFolder, steps: int, seconds: float) -> str | None:
+    """Start a process, kill it some time after it has taken some steps; what the run said of itself then, None where it ended first.
 
     Args:
         start: How it begins.
@@ -226,8 +229,7 @@ def kill_later(start: Start, arguments: list[str], folder: RunFolder, steps: int
     time.sleep(seconds)
     state = read_status(folder).state
     child.kill()
-    child.wait()
-    return state
+    return state if child.wait() == -signal.SIGKILL else None
 
 
 def told_steps(folder: RunFolder) -> int:

@@ -38,6 +38,8 @@ from medfuncta_core.runs import (
     wake_queue,
 )
 from medfuncta_core.runs.processes import ProcessId
+from medfuncta_core.runs.request import take_run
+from medfuncta_core.runs.starting import continue_run, start_run
 from medfuncta_core.runs.status import write_status
 from medfuncta_core.runs.store import enqueue, prepare_run
 
@@ -233,27 +235,32 @@ def checksum(part: bytes) -> int:
 
 
 def test_event_files_hold_every_step_and_validation_once_over_a_stop(root: Path, data: Path) -> None:
-    name = launch(root, request(data, 40, "run", tensorboard=True))
-    wait_for(lambda: events(root, name) or state_of(root, name) == "finished")
-    stop(root, name)
-    wait_for(lambda: not read_run(root, name).status.live)
-    if state_of(root, name) != "finished":
-        resume(root, name)
-        wait_for(lambda: state_of(root, name) == "finished")
+    asked = request(data, 40, "run", tensorboard=True)
+    folder, steps = RunFolder(root / "run"), [0]
+    for event in start_run(folder, asked, stop=lambda: steps[-1] >= 13):
+        steps.append(event.step)
+    assert read_status(folder).state == "stopped"
+    (folder.checkpoint / STOPPED_FILE).unlink()  # as if it had been killed: steps 11 to 13 come again
+    take_run(folder)
+    for _ in continue_run(folder, device="cpu"):
+        pass
     curves: dict[str, dict[int, float]] = {}
-    for event in read_event_files(root / name):
-        if event.session_log.status:
+    dropped = 0
+    for found in read_event_files(folder.path):
+        if found.session_log.status:
             for curve in curves.values():  # as TensorBoard does
-                for step in [step for step in curve if step >= event.step]:
+                for step in [step for step in curve if step >= found.step]:
                     del curve[step]
-        for value in event.summary.value:
-            curves.setdefault(value.tag, {})[event.step] = value.simple_value
+                    dropped += 1
+        for value in found.summary.value:
+            curves.setdefault(value.tag, {})[found.step] = value.simple_value
             if value.tag.startswith("samples/"):
                 assert value.image.encoded_image_string.startswith(b"\x89PNG")
                 assert (value.image.height, value.image.width) == (4 * 8, 3 * 6)
+    assert dropped >= 3
     assert list(curves["train/loss"]) == list(range(1, 41))
-    assert curves["train/loss"] == pytest.approx({line["step"]: line["loss"] for line in events(root, name)})
-    told = {line["step"]: line["psnr"] for line in events(root, name, "validation")}
+    assert curves["train/loss"] == pytest.approx({line["step"]: line["loss"] for line in events(root, "run")})
+    told = {line["step"]: line["psnr"] for line in events(root, "run", "validation")}
     assert curves["validation/psnr"] == pytest.approx(told)
     assert list(told) == list(range(5, 41, 5))
     assert list(curves["samples/input_start_reconstruction"]) == [0, *told]
