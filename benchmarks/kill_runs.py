@@ -174,8 +174,11 @@ def kill_again_and_again(folder: Path, kills: int, steps: int, moments: random.R
             arguments = resumed(killed) if killed.opened else [*command, "--out", str(killed.path)]
             steps_first = -1 if moments.random() < EARLY else moments.randint(0, MOST_STEPS)
             before = kill_later(start, arguments, killed, steps_first, moments.uniform(0, LONGEST_WAIT))
+            if before is None and read_status(killed).state != "finished":
+                report.not_resumable.append(f"kill {report.kills + 1}: {read_status(killed).reason}")
+                return report
             if before is None:
-                continue  # it had ended by itself
+                break
             report.kills += 1
             report.states_when_killed[before] = report.states_when_killed.get(before, 0) + 1
             report.broken_files += [f"kill {report.kills}: {problem}" for problem in broken_files(killed)]
@@ -210,7 +213,10 @@ def resumed(folder: RunFolder) -> list[str]:
 
 
 def kill_later(start: Start, arguments: list[str], folder: RunFolder, steps: int, seconds: float) -> str | None:
-    """Start a process, kill it some time after it has taken some steps; what the run said of itself then, None where it ended first.
+    """Start a process and kill it some time after it has taken some steps.
+
+    Returns:
+        What the run said of itself at that moment; None where the process had ended by itself.
 
     Args:
         start: How it begins.
