@@ -215,15 +215,15 @@ def resumed(folder: RunFolder) -> list[str]:
 def kill_later(start: Start, arguments: list[str], folder: RunFolder, steps: int, seconds: float) -> str | None:
     """Start a process and kill it some time after it has taken some steps.
 
-    Returns:
-        What the run said of itself at that moment; None where the process had ended by itself.
-
     Args:
         start: How it begins.
         arguments: Of the command line.
         folder: Of the run.
         steps: That the process takes first; -1 not even waits for it to train.
         seconds: That pass afterwards.
+
+    Returns:
+        What the run said of itself at that moment; None where the process had ended by itself.
     """
     told = told_steps(folder)
     with Path(os.devnull).open("wb") as nowhere:
