@@ -46,7 +46,7 @@ MOST_STEPS = 4 * VALIDATE_EVERY  # that a process takes before it is killed
 LOOK_SECONDS = 0.02  # between two looks at what the run has told
 LONGEST_WAIT = 0.3  # seconds after that, so that kills fall anywhere: into steps, validations, and the writing of files
 EARLY = 0.1  # share of processes that are killed before they have trained a step, possibly before they have begun to
-CHANGING = ("time", "seconds", "memory_bytes")  # columns that no two runs share
+CHANGING = ("time", "seconds", "cpu_seconds", "memory_bytes")  # columns that no two runs share
 
 
 @dataclass
