@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.linalg import eigh
 
 from medfuncta_core.errors import SetError
 from medfuncta_core.mednf.mednf_set import MednfSet
@@ -49,14 +50,15 @@ def fit_basis(latents: MednfSet, rows: Int[np.ndarray, " m"], components: int) -
         raise SetError(f"{latents.path}: some latents are not finite; encode the set again")
     chosen -= mean
     wide = len(chosen) < latents.latent_dim
-    variances, vectors = np.linalg.eigh((chosen @ chosen.T if wide else chosen.T @ chosen).astype(np.float64))
-    order = np.argsort(variances)[::-1][: min(components, len(chosen) - 1, latents.latent_dim)]
-    total = max(float(variances.sum()), 1e-30)
-    axes = (chosen.T @ vectors[:, order].astype(np.float32)).T if wide else vectors[:, order].T.astype(np.float32)
+    products = (chosen @ chosen.T if wide else chosen.T @ chosen).astype(np.float64)
+    count, total = min(components, len(chosen) - 1, latents.latent_dim), max(float(np.trace(products)), 1e-30)
+    variances, vectors = eigh(products, subset_by_index=[len(products) - count, len(products) - 1])
+    variances, vectors = variances[::-1], vectors[:, ::-1].astype(np.float32)
+    axes = (chosen.T @ vectors).T if wide else np.ascontiguousarray(vectors.T)
     axes = axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-30)
     largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
     axes *= np.where(largest < 0, -1, 1).astype(np.float32)
-    return Basis(mean, axes, np.maximum(variances[order], 0) / total)
+    return Basis(mean, axes, np.maximum(variances, 0) / total)
 
 
 def project_set(latents: MednfSet, basis: Basis) -> Float[np.ndarray, "n r"]:
