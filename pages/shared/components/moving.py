@@ -1,6 +1,9 @@
 """The map of a latent space, drawn with regl in the browser, its courier, and the player of a morph.
 
-regl (MIT, `vendor/`) travels with the app: nothing is fetched at run time. Why regl: `benchmarks/map_components/`.
+regl (MIT, `vendor/`) travels with the app: nothing is fetched at run time. Why regl: points go to the browser as 9 bytes each and
+straight into buffers of the graphics card, pictures and marks follow without them, and hover, box and lasso
+are answered in the browser. `benchmarks/map_components/` compares candidates; `benchmarks/latent_space.py` measures the page,
+`benchmarks/results/latent-space.json` holds a run on a machine that was busy with other work (its load average is in the file).
 """
 
 from __future__ import annotations
