@@ -2,9 +2,11 @@
 
     python benchmarks/speed.py [--configs ecg-187 image-64 volume-32] [--repeats 5] [--batch B] [--quick] [--json]
 
-Both sides take turns in one process and the medians are compared, so that a busy machine disturbs both alike. Memory is measured
-on a CPU by the operating system, each side in a process of its own, and on a GPU by its allocator. FLOP are the baseline's matrix
-products as torch counts them, for both sides: work that is saved, or repeated to save memory, shows in the seconds alone.
+Both sides take turns in one process and the medians are compared, so that a busy machine disturbs both alike; on a CPU the
+processor's time is compared as well, which other programs change little (with OMP_NUM_THREADS=1, where no thread waits for
+another). Memory is measured on a CPU by the operating system, each side in a process of its own, and on a GPU by its allocator.
+FLOP are the baseline's matrix products as torch counts them, for both sides: work that is saved, or repeated to save memory,
+shows in the seconds alone.
 """
 
 from __future__ import annotations
@@ -93,9 +95,12 @@ def measure(workload: Workload, task: str, device: torch.device, repeats: int, c
         runs["plain"]()
     runs["ours"]()
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+    processor: dict[str, list[float]] = {side: [] for side in SIDES}
     for _ in range(repeats):
         for side in SIDES:
+            start = time.process_time()
             seconds[side].append(timed(runs[side], device))
+            processor[side].append(time.process_time() - start)
     medians = {side: statistics.median(seconds[side]) for side in SIDES}
     return {
         "config": workload.name,
@@ -108,6 +113,10 @@ def measure(workload: Workload, task: str, device: torch.device, repeats: int, c
         "seconds": medians,
         "ratio": medians["plain"] / medians["ours"],
         "every_run_seconds": seconds,
+        "processor_seconds": {side: statistics.median(processor[side]) for side in SIDES} if device.type == "cpu" else None,
+        "processor_ratio": statistics.median(processor["plain"]) / statistics.median(processor["ours"])
+        if device.type == "cpu"
+        else None,
         "gflop": counter.flop / 1e9,
         "share_of_ceiling": {side: counter.flop / 1e9 / medians[side] / ceiling for side in SIDES},
         "gradient_difference_from_float64": gradient_difference(workload, device) if task == "meta-step" else None,
@@ -194,7 +203,11 @@ def held_bytes(device: torch.device) -> int:
 
 
 def peak_resident_bytes() -> int:
-    """The most this process has held (`ru_maxrss`: KiB on Linux, bytes on macOS)."""
+    """The most this program has held; Linux's `VmHWM`, since `ru_maxrss` of a child begins at its parent's."""
+    status = Path("/proc/self/status")
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines()) if status.exists() else {}
+    if "VmHWM" in lines:
+        return int(lines["VmHWM"].split()[0]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
