@@ -52,7 +52,7 @@ def test_precision_trains_every_precision_from_one_seed(tmp_path: Path, capsys: 
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
     splits = {f"{split}_{kind}": images if kind == "images" else np.zeros((6, 1), np.int64)
               for split in ("train", "val", "test") for kind in ("images", "labels")}  # fmt: skip
-    np.savez(tmp_path / "noise.npz", **splits)
+    np.savez(tmp_path / "noise.npz", allow_pickle=False, **splits)
     settings = ["depth=3", "width=8", "latent_dim=4", "omega_last=40", "meta.batch_size=2", "meta.validate_signals=2"]
     settings += ["meta.inner_steps=2", "fit.steps=2", "meta.outer_lr=1e-3"]
     before = torch.get_num_threads()
