@@ -72,7 +72,7 @@ def test_morph_plays_and_its_slider_moves_it(page: Page) -> None:
     slider.press("End")
     expect(caption).to_contain_text("100% of the way")
     assert len({first, middle, morph.get_attribute("src")}) == 3
-    assert page.locator(".st-key-path_psnr .js-line").count() == 4
+    expect(page.locator(".st-key-path_psnr .scatterlayer .js-line")).to_have_count(4)
 
 
 def test_exports_are_downloaded_and_open(page: Page, folder: Path) -> None:
