@@ -72,7 +72,7 @@ def _choose_preset(data: TrainData) -> str:
 def _choose_shape(preset: Preset, data: TrainData, key: str) -> tuple[int, ...]:
     shapes = suggest_shapes(preset, data.survey.shape)
     if len(shapes) == 1:
-        st.caption(preset.summary)
+        st.caption(f"Trained at {' × '.join(map(str, shapes[0]))}, as data and preset are.")
         return shapes[0]
     owners = {preset.shape: "the preset's", data.survey.shape: "the data's"}
     words = {f"{' × '.join(map(str, shape))}, {owners[shape]}": shape for shape in shapes}
