@@ -1,7 +1,4 @@
-"""Every setting of the library as frozen models, and the presets of the paper (Tables 2 and 6) and for a CPU.
-
-The code spells its words; docstrings give the paper's symbols. Models are stored in checkpoints as they are.
-"""
+"""Every setting as frozen models, which checkpoints store as they are, and the presets of the paper and for a CPU."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from medfuncta_core.errors import ConfigError
 
 Kind = Literal["ecg", "image", "volume"]
 Normalisation = Literal["range", "dtype", "quantile", "window"]
+FitMethod = Literal["gradient_descent", "gauss_newton"]
 
 AXES_OF_KIND: dict[Kind, int] = {"ecg": 1, "image": 2, "volume": 3}
 KIND_OF_AXES: dict[int, Kind] = {axes: kind for kind, axes in AXES_OF_KIND.items()}
@@ -175,9 +173,7 @@ class MetaConfig(Config):
     skip_ratio: float | None = Field(
         default=None, gt=1, description="Skip steps whose meta-gradient norm exceeds this multiple of its running median."
     )
-    average_decay: float | None = Field(
-        default=None, gt=0, lt=1, description="Exponential averaging of weights, validated and shipped."
-    )
+    average_decay: float | None = Field(default=None, gt=0, lt=1, description="Of averaged weights, which are then shipped.")
     second_order: bool = Field(default=True, description="Exact meta-gradient; off: first-order approximation (App. H).")
     validate_every: int = Field(default=500, ge=1, description="Outer steps between validations (and checkpoints).")
     validate_signals: int = Field(default=64, ge=1, description="Validation signals, the same ones each time.")
@@ -193,7 +189,11 @@ class FitConfig(Config):
     steps: int = Field(default=20, ge=1, le=100_000, description="Fit steps, H.")
     inner_lr: float = Field(default=1e-2, gt=0, description="Learning rate, alpha.")
     selection_ratio: float = Field(default=1.0, gt=0, le=1, description="Share of the points used at each step, drawn anew.")
-    seed: int = Field(default=0, ge=0, description="Seed of the drawn points; without effect at selection_ratio 1.")
+    seed: int = Field(default=0, ge=0, description="Seed of the drawn points.")
+    method: FitMethod = Field(default="gradient_descent", description="The paper's plain steps, or damped Gauss-Newton ones.")
+    plain_steps: int = Field(default=4, ge=0, description="Plain steps before Gauss-Newton, as the network was trained for.")
+    target_psnr: float | None = Field(default=None, gt=0, description="Stop a fit that has reached this PSNR, in dB.")
+    plateau_db: float | None = Field(default=None, gt=0, description="Stop a fit that gained less in 5 steps, in dB.")
 
 
 class Preset(Config):
@@ -224,6 +224,7 @@ class Metrics(Config):
     split: str
     n: int = Field(ge=1)
     fit_steps: int = Field(ge=1)
+    method: FitMethod = Field(default="gradient_descent", description="How each signal was fitted.")
     mse: float
     psnr: float = Field(description="Mean over signals of 10 log10(1 / mse), in dB.")
     ssim: float | None = None
@@ -253,6 +254,7 @@ def _preset(
     omegas: tuple[float, float],
     *,
     switches: dict[str, Any] | None = None,
+    fit_method: FitMethod = "gradient_descent",
     **meta: Any,
 ) -> Preset:
     """One row: network is (K, L, P), omegas (omega_1, omega_K); one channel, which training replaces by the data's."""
@@ -267,11 +269,13 @@ def _preset(
         **(switches or {}),
     )
     recipe = MetaConfig(**meta)
-    return Preset(summary=summary, shape=shape, field=field, meta=recipe, fit=FitConfig(inner_lr=recipe.inner_lr))
+    fit = FitConfig(inner_lr=recipe.inner_lr, method=fit_method)
+    return Preset(summary=summary, shape=shape, field=field, meta=recipe, fit=fit)
 
 
 _PUBLISHED = {"residual": True, "modulate_first": True, "output_offset": 0.5}  # switches of the published code; train faster
-_CPU_RECIPE = {"inner_steps": 5, "outer_lr": 1e-4, "final_lr_ratio": 0.01, "skip_ratio": 3.0}
+_FITTED_BY: dict[str, Any] = {"fit_method": "gauss_newton"}
+_CPU_RECIPE = _FITTED_BY | {"inner_steps": 5, "outer_lr": 1e-4, "final_lr_ratio": 0.01, "skip_ratio": 3.0}
 _SMALL_RECIPE = _CPU_RECIPE | {"inner_lr": 0.2, "warmup_steps": 50, "average_decay": 0.99}
 
 PRESETS: dict[str, Preset] = {
@@ -336,7 +340,7 @@ PRESETS: dict[str, Preset] = {
         (10, 80),
         switches=_PUBLISHED | {"modulate_scale": True},
         **_SMALL_RECIPE | {"inner_lr": 0.6},
-        steps=500,
+        steps=1500,
         batch_size=1,
         selection_ratio=0.125,
         validate_every=100,

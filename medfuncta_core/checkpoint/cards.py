@@ -20,6 +20,7 @@ SHIPPED = {
 PAPER = {1: ("ecg-187",), 2: ("image-64", "image-128", "image-224"), 3: ("volume-32",)}
 """Presets with the numbers of the paper's Tables 2 and 6, by axes."""
 
+_METHODS = {"gradient_descent": "gradient descent", "gauss_newton": "Gauss-Newton"}
 _USE = """## Intended use
 Research on representations of medical signals: fitting, storing, comparing, interpolating and decoding signals like those it was
 trained on. **Not for diagnosis** or any other clinical decision: a reconstruction can smooth away, move or invent what a
@@ -74,7 +75,7 @@ def evaluate_command(config: CheckpointConfig, metrics: Metrics) -> str:
     """The command that prints a row of the card's table."""
     return (
         f"python -m medfuncta_core evaluate checkpoints/{config.name} --data {_data_argument(config)} --split {metrics.split} "
-        f"--limit {metrics.n} --fit-steps {metrics.fit_steps} --json"
+        f"--limit {metrics.n} --fit-steps {metrics.fit_steps} --method {metrics.method} --json"
     )
 
 
@@ -180,10 +181,10 @@ def _describe_retraining(config: CheckpointConfig) -> str:
 def _describe_metrics(config: CheckpointConfig) -> str:
     if not config.metrics:
         return "## Metrics\nNot measured yet: `evaluate` with `--update-card` writes them here."
-    rows = ["| split | signals | fit steps | PSNR (dB) | SSIM | LPIPS | MSE |", "|---|---|---|---|---|---|---|"]
+    rows = ["| split | signals | fit steps | method | PSNR (dB) | SSIM | LPIPS | MSE |", "|---|---|---|---|---|---|---|---|"]
     for m in config.metrics:
         measured = f"{m.psnr:.2f} | {_number(m.ssim, '.4f')} | {_number(m.lpips, '.4f')} | {m.mse:.3e}"
-        rows.append(f"| {m.split} | {m.n:,} | {m.fit_steps} | {measured} |")
+        rows.append(f"| {m.split} | {m.n:,} | {m.fit_steps} | {_METHODS[m.method]} | {measured} |")
     text = "## Metrics\nMeans over signals, on reconstructions clamped to [0, 1].\n\n" + "\n".join(rows)
     measured = [metrics for metrics in config.metrics if metrics.split == "test"]
     if len(measured) < len(config.metrics):

@@ -23,13 +23,14 @@ class CheckpointSummary:
 
 
 def update_metrics(directory: str | Path, metrics: Metrics) -> CheckpointConfig:
-    """Put measured metrics into `config.json`, in place of older ones of the same split, and write `CARD.md` anew.
+    """Put measured metrics into `config.json`, in place of older ones of the same split and method, and write `CARD.md` anew.
 
     Raises:
         CheckpointError: when the directory is no checkpoint or cannot be written.
     """
     config = read_config(directory)
-    kept = tuple(known for known in config.metrics if (known.split, known.fit_steps) != (metrics.split, metrics.fit_steps))
+    measured = (metrics.split, metrics.fit_steps, metrics.method)
+    kept = tuple(known for known in config.metrics if (known.split, known.fit_steps, known.method) != measured)
     config = config.model_copy(update={"metrics": (*kept, metrics)})
     write_description(Path(directory), config, None)
     return config

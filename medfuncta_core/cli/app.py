@@ -52,6 +52,13 @@ class Split(StrEnum):
     test = "test"
 
 
+class MethodChoice(StrEnum):
+    """How latents are fitted."""
+
+    gradient_descent = "gradient_descent"
+    gauss_newton = "gauss_newton"
+
+
 CheckpointArgument = Annotated[
     Path, typer.Argument(help="Checkpoint directory (config.json, model.safetensors).", metavar="CHECKPOINT")
 ]
@@ -59,6 +66,14 @@ DataOption = Annotated[str, typer.Option("--data", help="MedMNIST name, .npz, fo
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute.")]
 FitStepsOption = Annotated[
     int | None, typer.Option("--fit-steps", min=1, help="Fit steps H; the checkpoint's own number if left out.")
+]
+MethodOption = Annotated[
+    MethodChoice | None,
+    typer.Option("--method", help="gradient_descent as in the paper, or gauss_newton; the checkpoint's own if left out."),
+]
+TargetOption = Annotated[float | None, typer.Option("--target-psnr", min=0, help="Stop a fit that has reached this PSNR, in dB.")]
+PlateauOption = Annotated[
+    float | None, typer.Option("--plateau-db", min=0, help="Stop a fit that gained less than this in 5 steps, in dB.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 

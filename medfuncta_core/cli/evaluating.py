@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from medfuncta_core import metrics
-from medfuncta_core.config import Metrics
+from medfuncta_core.config import FitConfig, Metrics
 from medfuncta_core.errors import CheckpointError
 from medfuncta_core.fitting import Fitter
 from medfuncta_core.learning.validating import MAX_PSNR
@@ -67,7 +67,7 @@ def fit_rows(fitter: Fitter, data: DataSet, rows: np.ndarray, batch_size: int | 
         yield FittedRows(chosen, *columns, lpips=None if perceptual is None else perceptual.numpy())
 
 
-def average(batches: Iterable[FittedRows], split: str, fit_steps: int) -> Metrics:
+def average(batches: Iterable[FittedRows], split: str, fit: FitConfig) -> Metrics:
     """Means over all signals of the batches, each signal weighing the same; latents are not kept.
 
     A signal's PSNR counts as 100 dB (an MSE of 1e-10) at most, so that a blank one that is met exactly leaves the mean finite.
@@ -75,7 +75,7 @@ def average(batches: Iterable[FittedRows], split: str, fit_steps: int) -> Metric
     Args:
         batches: Drained one by one.
         split: Where the signals are from.
-        fit_steps: H behind the fits.
+        fit: Steps and method behind the fits.
     """
     columns: dict[str, list[np.ndarray | None]] = {"mse": [], "psnr": [], "ssim": [], "lpips": []}
     for batch in batches:
@@ -83,7 +83,7 @@ def average(batches: Iterable[FittedRows], split: str, fit_steps: int) -> Metric
             column.append(np.minimum(batch.psnr, MAX_PSNR) if name == "psnr" else getattr(batch, name))
     means = {name: _mean(column) for name, column in columns.items()}
     n = sum(len(column) for column in columns["mse"] if column is not None)
-    return Metrics.parse({"split": split, "n": n, "fit_steps": fit_steps} | means, f"metrics of {split}")
+    return Metrics.parse({"split": split, "n": n, "fit_steps": fit.steps, "method": fit.method} | means, f"metrics of {split}")
 
 
 def _mean(columns: list[np.ndarray | None]) -> float | None:

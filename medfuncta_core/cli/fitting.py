@@ -17,7 +17,11 @@ from medfuncta_core.cli.app import (
     DeviceOption,
     FitStepsOption,
     JsonOption,
+    MethodChoice,
+    MethodOption,
+    PlateauOption,
     Split,
+    TargetOption,
     app,
     emit,
     format_metric,
@@ -45,6 +49,9 @@ def evaluate(
     split: Annotated[Split, typer.Option("--split", help="Part of the data set.")] = Split.test,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N signals of the split.")] = None,
     fit_steps: FitStepsOption = None,
+    method: MethodOption = None,
+    target_psnr: TargetOption = None,
+    plateau_db: PlateauOption = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Signals fitted at a time.")] = None,
     device: DeviceOption = Device.auto,
     update_card: Annotated[bool, typer.Option("--update-card", help="Write the metrics into config.json and CARD.md.")] = False,
@@ -60,7 +67,7 @@ def evaluate(
     from medfuncta_core.cli.evaluating import average, fit_rows
     from medfuncta_core.mednf.choosing import choose_batch_size
 
-    fitter, opened = _open(checkpoint, data, split, fit_steps, device)
+    fitter, opened = _open(checkpoint, data, split, _changes(fit_steps, method, target_psnr, plateau_db), device)
     rows = np.arange(len(opened))[:limit]
     size = batch_size or choose_batch_size(fitter.field.config, opened.shape)
     start = time.perf_counter()
@@ -71,7 +78,7 @@ def evaluate(
                 bar.update(len(batch.rows))
                 yield batch
 
-        metrics = average(counted(), str(split), fitter.config.steps)
+        metrics = average(counted(), str(split), fitter.config)
     seconds = time.perf_counter() - start
     if update_card:
         update_metrics(checkpoint, metrics)
@@ -89,6 +96,9 @@ def fit(
         int | None, typer.Option("--voxels", min=1, help="Fit so many random voxels of a volume at its full resolution.")
     ] = None,
     fit_steps: FitStepsOption = None,
+    method: MethodOption = None,
+    target_psnr: TargetOption = None,
+    plateau_db: PlateauOption = None,
     device: DeviceOption = Device.auto,
     as_json: JsonOption = False,
 ) -> None:
@@ -97,7 +107,7 @@ def fit(
 
     from medfuncta_core.signals import read_signal
 
-    fitter = _load_fitter(checkpoint, fit_steps, device)
+    fitter = _load_fitter(checkpoint, _changes(fit_steps, method, target_psnr, plateau_db), device)
     spec = fitter.checkpoint.config.signal if fitter.checkpoint else None
     if voxels is None:
         given = signal = read_signal(file, spec=spec, index=index)
@@ -145,7 +155,7 @@ def decode(
     from medfuncta_core.mednf.mednf_set import find_latent
     from medfuncta_core.signals import Signal, write_signal
 
-    fitter = _load_fitter(checkpoint, None, device)
+    fitter = _load_fitter(checkpoint, {}, device)
     config = fitter.field.config
     if len(points) != config.coord_dim:
         raise ConfigError(
@@ -175,6 +185,9 @@ def gallery(
     per_class: Annotated[int, typer.Option("--per-class", min=1, help="Signals of each class.")] = 5,
     split: Annotated[Split, typer.Option("--split", help="Part of the data set.")] = Split.test,
     fit_steps: FitStepsOption = None,
+    method: MethodOption = None,
+    target_psnr: TargetOption = None,
+    plateau_db: PlateauOption = None,
     device: DeviceOption = Device.auto,
     as_json: JsonOption = False,
 ) -> None:
@@ -187,7 +200,7 @@ def gallery(
     from medfuncta_core.mednf.choosing import choose_rows
     from medfuncta_core.mednf.describing import name_classes
 
-    fitter, opened = _open(checkpoint, data, split, fit_steps, device)
+    fitter, opened = _open(checkpoint, data, split, _changes(fit_steps, method, target_psnr, plateau_db), device)
     rows = choose_rows(opened.labels, len(opened), per_class)
     batches = list(tqdm(fit_rows(fitter, opened, rows, None), desc=f"{opened.name} {split}", unit="batch", disable=None))
     kept = Gallery(
@@ -208,20 +221,27 @@ def gallery(
     emit(report, as_json, [f"wrote {path}: {len(kept)} latents, mean PSNR {format_metric(report['psnr'], ' dB')}"])
 
 
-def _load_fitter(checkpoint: Path, fit_steps: int | None, device: Device) -> Fitter:
+def _changes(
+    fit_steps: int | None, method: MethodChoice | None, target_psnr: float | None, plateau_db: float | None
+) -> dict[str, Any]:
+    """What the options change in a checkpoint's fit settings."""
+    given = {"steps": fit_steps, "method": method and str(method), "target_psnr": target_psnr, "plateau_db": plateau_db}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _load_fitter(checkpoint: Path, changes: dict[str, Any], device: Device) -> Fitter:
     from medfuncta_core.checkpoint import load_checkpoint
     from medfuncta_core.config import FitConfig
     from medfuncta_core.fitting import Fitter
 
     loaded = load_checkpoint(checkpoint)
-    settings = loaded.config.fit.model_dump() | ({} if fit_steps is None else {"steps": fit_steps})
-    return Fitter(loaded, FitConfig.parse(settings, "--fit-steps"), device=str(device))
+    return Fitter(loaded, FitConfig.parse(loaded.config.fit.model_dump() | changes, "fit settings"), device=str(device))
 
 
-def _open(checkpoint: Path, data: str, split: Split, fit_steps: int | None, device: Device) -> tuple[Fitter, DataSet]:
+def _open(checkpoint: Path, data: str, split: Split, changes: dict[str, Any], device: Device) -> tuple[Fitter, DataSet]:
     from medfuncta_core.signals import load_data_set
 
-    fitter = _load_fitter(checkpoint, fit_steps, device)
+    fitter = _load_fitter(checkpoint, changes, device)
     spec = fitter.checkpoint.config.signal if fitter.checkpoint else None
     return fitter, load_data_set(data, str(split), spec=spec)
 
@@ -231,14 +251,17 @@ def _report(quality: Any, checkpoint: Path, data: str | Path, fitter: Fitter, se
     from medfuncta_core.metrics import finite_or_none
 
     measured = {name: finite_or_none(getattr(quality, name)) for name in ("mse", "psnr", "ssim", "lpips")}
-    about = {"fit_steps": quality.fit_steps, "seconds": seconds, "device": str(fitter.device)}
+    about = {"fit_steps": quality.fit_steps, "method": fitter.config.method, "seconds": seconds, "device": str(fitter.device)}
     return measured | about | {"checkpoint": str(checkpoint), "data": str(data)}
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
     quality = [f"PSNR {format_metric(report['psnr'], ' dB')}", f"SSIM {format_metric(report['ssim'])}"]
     quality += [f"LPIPS {format_metric(report['lpips'])}", f"MSE {format_metric(report['mse'])}"]
-    effort = f"{report['n']} signal(s), {report['fit_steps']} fit steps, {report['seconds']:.2f} s on {report['device']}"
+    method = report["method"].replace("_", " ")
+    effort = (
+        f"{report['n']} signal(s), {report['fit_steps']} fit steps ({method}), {report['seconds']:.2f} s on {report['device']}"
+    )
     return [f"{report['data']}: {', '.join(quality)}", effort]
 
 

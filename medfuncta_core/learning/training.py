@@ -218,8 +218,8 @@ def _step(run: TrainingRun, learner: MetaLearner, progress: Progress) -> TrainSt
 def _validate(run: TrainingRun, learner: MetaLearner, signals: DataSet, progress: Progress) -> tuple[Validation | None, str]:
     """A validation, or why training has collapsed: fits diverge, or are far worse than they were."""
     try:
-        best = progress.best_psnr
-        found = validate(learner.learned, run.fit, signals, step=progress.step, best_psnr=best, ranks=run.ranks)
+        best, fit = progress.best_psnr, run.fit.model_copy(update={"method": "gradient_descent"})  # what training optimises
+        found = validate(learner.learned, fit, signals, step=progress.step, best_psnr=best, ranks=run.ranks)
     except SignalError as error:
         return None, f"validation failed: {error}"
     drop = progress.best_psnr - found.psnr

@@ -1,4 +1,4 @@
-"""Rare settings of a fit, folded away: steps, learning rate, share of points, and a mask."""
+"""Rare settings of a fit, folded away: method, steps, learning rate, share of points, and a mask."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from medfuncta_core.config import FitConfig, Kind
+from medfuncta_core.config import FitConfig, FitMethod, Kind
 from pages.shared.sidebar import Choice
 
 AXES: dict[Kind, tuple[str, ...]] = {
@@ -16,6 +16,7 @@ AXES: dict[Kind, tuple[str, ...]] = {
     "image": ("Rows", "Columns"),
     "volume": ("First axis", "Second axis", "Third axis"),
 }
+METHODS: dict[FitMethod, str] = {"gradient_descent": "Gradient descent", "gauss_newton": "Gauss-Newton"}
 BOX_WORDS: dict[Kind, str] = {"ecg": "Interval", "image": "Rectangle", "volume": "Box"}
 
 
@@ -48,6 +49,16 @@ def choose_settings(choice: Choice, more: Callable[[], None] = lambda: None) -> 
     percent = max(1, round(100 * default.selection_ratio))
     kind = choice.config.signal.kind if choice.config.signal else "image"
     with st.expander("Fit settings", icon=":material/tune:"):
+        method = st.segmented_control(
+            "Method",
+            list(METHODS),
+            default=default.method,
+            required=True,
+            format_func=METHODS.get,
+            key=f"method-{choice.name}",
+            help="Gradient descent takes the paper's plain steps. Gauss-Newton takes a few of them, then steps that use the "
+            "curvature: each costs about twice as much and brings far more.",
+        )
         first, second, third = st.columns(3, gap="medium")
         steps = first.number_input(
             "Fit steps",
@@ -55,7 +66,7 @@ def choose_settings(choice: Choice, more: Callable[[], None] = lambda: None) -> 
             max(2000, default.steps),
             default.steps,
             key=f"fit_steps-{choice.name}",
-            help="Gradient steps on the latent; the shared network stays.",
+            help="Steps of the latent; the shared network stays.",
         )
         rate = second.number_input(
             "Inner learning rate",
@@ -73,13 +84,13 @@ def choose_settings(choice: Choice, more: Callable[[], None] = lambda: None) -> 
             percent,
             format="%d %%",
             key=f"share-{choice.name}",
-            help="Points drawn anew at every step; fewer are faster and noisier.",
+            help="Points used; fewer are faster and noisier. Gradient descent draws them anew at every step.",
         )
         hiding = _choose_hiding(kind)
         more()
     ratio = default.selection_ratio if share == percent else share / 100  # the slider's whole per cents may round it
-    config = FitConfig(steps=int(steps), inner_lr=float(rate), selection_ratio=ratio, seed=default.seed)
-    return config, hiding
+    chosen = {"steps": int(steps), "inner_lr": float(rate), "selection_ratio": ratio, "method": method}
+    return default.model_copy(update=chosen), hiding
 
 
 def _choose_hiding(kind: Kind) -> Hiding:

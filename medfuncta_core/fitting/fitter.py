@@ -1,4 +1,4 @@
-"""From a signal to its latent: gradient descent on the latent alone, the shared parameters frozen, and decoding at any shape.
+"""From a signal to its latent, the shared parameters frozen, and from a latent to values at any shape.
 
 result = Fitter(load_checkpoint("checkpoints/ecg")).fit(read_signal("beat.csv", spec=...))
 result.latent, result.psnr, result.reconstruction
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,64 +21,11 @@ from medfuncta_core.config import FitConfig
 from medfuncta_core.errors import ConfigError, SignalError
 from medfuncta_core.fields import LatentGradients, ModulatedSIREN, passes_for
 from medfuncta_core.fields.modulating import modulate
-from medfuncta_core.grids import ContextSet, draw_indices, grid_context, grid_coords, reduce_context, select_points
+from medfuncta_core.fitting.descent import Descent
+from medfuncta_core.fitting.results import FitBatch, FitResult, FitStep
+from medfuncta_core.fitting.stopping import Stopping
+from medfuncta_core.grids import ContextSet, grid_context, grid_coords, select_points
 from medfuncta_core.signals import Signal, prepare_signal
-
-
-@dataclass(frozen=True, eq=False)
-class FitStep:
-    """State of a fit after `index` steps; 0 is the learned initialisation.
-
-    Args:
-        index: Steps done, 0 ... H.
-        latent: phi, `(p,)`, on the CPU.
-        loss: Mean squared error on the points that are fitted, not clamped.
-        psnr: In dB, of the whole signal, clamped to [0, 1]; infinite for a perfect reconstruction.
-        seconds: Computing time since the start, without the consumer's.
-    """
-
-    index: int
-    latent: Float[Tensor, " p"]
-    loss: float
-    psnr: float
-    seconds: float
-
-
-@dataclass(frozen=True, eq=False)
-class FitResult:
-    """A fitted signal.
-
-    Args:
-        latent: `(p,)` float32.
-        reconstruction: `(*shape, c)` float32 in [0, 1] on the signal's grid; `(n, c)` at the points of a `ContextSet`.
-        mse, psnr, ssim, lpips: Of the whole signal; None where a metric is not defined or its weights are not there.
-        history: Every step, the initialisation first.
-        seconds: Computing time of the steps.
-        fit_steps: H.
-        signal: What was fitted, after preparation.
-    """
-
-    latent: Float[np.ndarray, " p"]
-    reconstruction: Float[np.ndarray, "*shape c"]
-    mse: float
-    psnr: float
-    ssim: float | None
-    lpips: float | None
-    history: tuple[FitStep, ...]
-    seconds: float
-    fit_steps: int
-    signal: Signal | ContextSet
-
-
-@dataclass(frozen=True, eq=False)
-class FitBatch:
-    """Fits of b signals of one shape, on the CPU: latents `(b, p)`, clamped reconstructions `(b, *shape, c)`, metrics `(b,)`."""
-
-    latents: Float[Tensor, "b p"]
-    reconstructions: Float[Tensor, "b *shape c"]
-    mse: Float[Tensor, " b"]
-    psnr: Float[Tensor, " b"]
-    ssim: Float[Tensor, " b"]
 
 
 def choose_device(device: str) -> torch.device:
@@ -148,31 +94,28 @@ class Fitter:
         return self._steps(fitted, None if mask is None else full)
 
     def _steps(self, fitted: ContextSet, full: ContextSet | None) -> Iterator[FitStep]:
-        generator = torch.Generator().manual_seed(self.config.seed)
-        latent, seconds = self._zeros(1), 0.0
+        start = time.perf_counter()
+        descent, stopping, seconds = self._descent(fitted, full), Stopping(self.config), 0.0
         for index in range(self.config.steps + 1):
-            start = time.perf_counter()
-            state, step_loss, whole_mse, gradient = latent, *self._evaluate(latent, fitted, full, generator)
-            latent = latent - self.config.inner_lr * gradient
-            loss = float(step_loss)
-            seconds += time.perf_counter() - start
+            place = descent.look()
+            loss, psnr = float(place.loss), -10 * torch.log10(place.clamped_loss)
             if not math.isfinite(loss):
-                raise SignalError(
-                    f"the fit diverged at step {index}; lower the inner learning rate (now {self.config.inner_lr:g})"
-                )
-            yield FitStep(index, state[0].float().cpu(), loss, float(-10 * torch.log10(whole_mse)), seconds)
+                raise SignalError(f"the fit diverged at step {index}; {self._calmer}")
+            done = bool(stopping(psnr)) or index == self.config.steps
+            if not done:
+                descent.move()
+            seconds += time.perf_counter() - start
+            yield FitStep(index, place.latents[0].float().cpu(), loss, float(psnr), seconds)
+            if done:
+                return
+            start = time.perf_counter()
 
-    def _evaluate(
-        self, latent: Tensor, fitted: ContextSet, full: ContextSet | None, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss of the fitted points, clamped loss of the whole signal, gradient in the latent."""
-        drawn = draw_indices(len(latent), fitted.points, self.config.selection_ratio, generator)
-        loss, clamped, gradient = self._gradients(reduce_context(fitted, drawn), latent)
-        whole = full or (fitted if drawn is not None else None)
-        if whole is not None:
-            values = self._passes.values(whole.coords, modulate(self.field, latent))
-            clamped = (values.clamp(0, 1) - whole.values).square().mean((1, 2))
-        return loss, clamped, gradient
+    def _descent(self, fitted: ContextSet, full: ContextSet | None) -> Descent:
+        return Descent(self._passes, self._gradients, self.config, fitted, full)
+
+    @property
+    def _calmer(self) -> str:
+        return f"lower the inner learning rate (now {self.config.inner_lr:g})"
 
     def fit(self, signal: Signal | ContextSet, *, mask: Bool[np.ndarray, "*shape"] | None = None) -> FitResult:
         """All steps of a fit; arguments and errors as `steps`."""
@@ -223,12 +166,9 @@ class Fitter:
         if len(batch) == 0:
             raise SignalError("a batch needs at least one signal")
         context = self._context(grid_context(batch))
-        generator = torch.Generator().manual_seed(self.config.seed)
-        latents = self._zeros(len(batch))
-        for _ in range(self.config.steps):
-            latents = latents - self.config.inner_lr * self._evaluate_gradient(latents, context, generator)
+        latents = self._fit_latents(context)
         if not torch.isfinite(latents).all():
-            raise SignalError(f"a fit of the batch diverged; lower the inner learning rate (now {self.config.inner_lr:g})")
+            raise SignalError(f"a fit of the batch diverged; {self._calmer}")
         reconstructions = (
             self._passes.values(context.coords, modulate(self.field, latents)).clamp(0, 1).float().cpu().view(batch.shape)
         )
@@ -238,9 +178,15 @@ class Fitter:
             latents.float().cpu(), reconstructions, mse, -10 * torch.log10(mse), metrics.ssim(reconstructions, batch, axes)
         )
 
-    def _evaluate_gradient(self, latents: Tensor, context: ContextSet, generator: torch.Generator) -> Tensor:
-        drawn = draw_indices(len(latents), context.points, self.config.selection_ratio, generator)
-        return self._gradients(reduce_context(context, drawn), latents).gradient
+    def _fit_latents(self, context: ContextSet) -> Tensor:
+        """Latents `(b, p)` after all steps; a signal that stops early stays where it was, whatever the others do."""
+        descent, stopping = self._descent(context, None), Stopping(self.config)
+        for _ in range(self.config.steps):
+            done = stopping(-10 * torch.log10(descent.look().clamped_loss))
+            if done.all():
+                break
+            descent.move(done)
+        return descent.look().latents if descent.method.compares else descent.latents
 
     def decode(
         self,
@@ -324,9 +270,6 @@ class Fitter:
             chunk = self._passes.values(points, modulations)[0]
             out[span] = (chunk.clamp(0, 1) if clamp else chunk).cpu().numpy()
         return out
-
-    def _zeros(self, signals: int) -> Tensor:
-        return torch.zeros(signals, self.field.config.latent_dim, device=self.device, dtype=self._dtype)
 
     def _context(self, signal: Signal | ContextSet) -> ContextSet:
         """The full context on this fitter's device, checked against the field."""

@@ -1,0 +1,101 @@
+"""Jacobians of a field's values in its modulations, point by point, and Gauss-Newton steps in the latent that they give.
+
+The backward pass that sums gradients over points gives, unsummed, how every value depends on every shift and scale: D numbers a
+value, D = kinds x M x L. The latent enters through one affine map W of D rows, so J_latent = J W need never be formed.
+Source: Nocedal and Wright, Numerical Optimization (2006), Sec. 7.1 and 10.3.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from medfuncta_core.fields.siren import ModulatedSIREN
+
+
+@torch.no_grad()
+def modulation_jacobian(
+    field: ModulatedSIREN, coords: Float[Tensor, "b n d"], latents: Float[Tensor, "b p"]
+) -> Float[Tensor, "b m q"]:
+    """Derivatives of the values in the modulations, shifts before scales, layer by layer, as `modulation_weight` orders them.
+
+    Args:
+        field: At its present parameters.
+        coords: Points of each signal.
+        latents: Where.
+
+    Returns:
+        `(b, n c, D)`, a point's channels side by side.
+    """
+    config, layers = field.config, field.config.depth - 1
+    shift, scale = field.modulations(latents)
+    first = 0 if config.modulate_first else 1
+    h, slopes, products = coords, [], []
+    for k, omega in enumerate(config.omegas[:-1]):
+        a = h @ _layer(field, k).mT + (field.first_bias if k == 0 else field.hidden_bias[k - 1])
+        u = a if k < first or scale is None else a * scale[:, k - first, None]
+        u = u if k < first or shift is None else u + shift[:, k - first, None]
+        slopes.append(torch.cos(omega * u).mul_(omega))
+        products.append(a)
+        wave = torch.sin(omega * u)
+        h = h + wave if config.residual and k > 0 else wave
+    kinds, width = (shift is not None) + (scale is not None), config.width
+    jacobian = coords.new_empty(*coords.shape[:2], config.channels, kinds, config.modulated_layers, width)
+    for channel in range(config.channels):
+        g = field.last_weight[channel].expand_as(h)
+        for k in reversed(range(layers)):
+            g_u = g * slopes[k]
+            if k >= first:
+                if shift is not None:
+                    jacobian[:, :, channel, 0, k - first] = g_u
+                if scale is not None:
+                    torch.mul(g_u, products[k], out=jacobian[:, :, channel, -1, k - first])
+                    g_u = g_u * scale[:, k - first, None]
+            if k > 0:
+                g = g + g_u @ _layer(field, k) if config.residual else g_u @ _layer(field, k)
+    return jacobian.view(len(coords), -1, kinds * config.modulated_layers * width)
+
+
+def modulation_weight(field: ModulatedSIREN) -> Float[Tensor, "q p"]:
+    """The map W from latents to modulations `(D, P)`, without its bias."""
+    weights = [getattr(field, f"{kind}_weight", None) for kind in ("shift", "scale")]
+    return torch.cat([weight.detach().flatten(0, 1) for weight in weights if weight is not None])
+
+
+@torch.no_grad()
+def solve_damped(
+    jacobian: Float[Tensor, "b m q"],
+    weight: Float[Tensor, "q p"],
+    gradient: Float[Tensor, "b p"],
+    damping: Float[Tensor, " b"],
+    iterations: int,
+) -> Float[Tensor, "b p"]:
+    """Solve (H + damping) x = gradient by conjugate gradients, H = 2/m (J W)^T J W the Gauss-Newton matrix of a mean square.
+
+    Args:
+        jacobian: `modulation_jacobian`'s, possibly at some of the points only.
+        weight: W.
+        gradient: Right side.
+        damping: Above zero, one a signal.
+        iterations: Of the conjugate gradients; few of them already are a good step.
+
+    Returns:
+        x, one row a signal; none depends on another's.
+    """
+    factor = 2 / jacobian.shape[1]
+    x, rest = torch.zeros_like(gradient), gradient.clone()
+    direction, norm = rest.clone(), rest.square().sum(1)
+    for _ in range(iterations):
+        moved = torch.bmm(jacobian, (direction @ weight.mT)[..., None])
+        product = torch.bmm(jacobian.mT, moved)[..., 0] @ weight * factor + damping[:, None] * direction
+        length = norm / (direction * product).sum(1).clamp_min(torch.finfo(norm.dtype).tiny)
+        x.addcmul_(length[:, None], direction)
+        rest.addcmul_(length[:, None], product, value=-1)
+        norm, before = rest.square().sum(1), norm
+        direction = rest + (norm / before.clamp_min(torch.finfo(norm.dtype).tiny))[:, None] * direction
+    return x
+
+
+def _layer(field: ModulatedSIREN, k: int) -> Tensor:
+    return field.first_weight if k == 0 else field.hidden_weight[k - 1]

@@ -1,0 +1,130 @@
+"""Gauss-Newton fits: their Jacobian, their solver, what they promise, and stopping early."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_field_config
+
+from medfuncta_core.config import FieldConfig, FitConfig
+from medfuncta_core.fields import ModulatedSIREN
+from medfuncta_core.fields.jacobians import modulation_jacobian, modulation_weight, solve_damped
+from medfuncta_core.fitting import Fitter
+from medfuncta_core.fitting.stopping import Stopping
+from medfuncta_core.grids import make_grid
+from medfuncta_core.signals import Signal
+
+SWITCHES = [
+    {},
+    {"residual": True, "modulate_first": True, "output_offset": 0.5},
+    {"modulate_scale": True},
+    {"modulate_scale": True, "modulate_shift": False, "modulate_first": True, "residual": True},
+]
+GAUSS_NEWTON = FitConfig(steps=8, inner_lr=0.2, method="gauss_newton", plain_steps=2)
+
+
+def make_field(config: FieldConfig, **switches: object) -> ModulatedSIREN:
+    config = config.model_copy(update=switches)
+    return ModulatedSIREN(config, generator=torch.Generator().manual_seed(0)).requires_grad_(False)
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
+@pytest.mark.parametrize(("axes", "channels"), [(1, 1), (2, 3), (3, 1)])
+def test_jacobian_equals_autograd_for_every_switch(axes: int, channels: int, switches: dict[str, object]) -> None:
+    field = make_field(tiny_field_config(axes, channels), **switches).double()
+    coords = make_grid((5, 4, 3)[:axes], dtype=torch.float64)
+    latents = torch.randn(2, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = modulation_jacobian(field, coords.expand(2, *coords.shape), latents) @ modulation_weight(field)
+    for one, latent in zip(found, latents, strict=True):
+        expected = torch.func.jacrev(lambda phi: field(coords, phi[None])[0].flatten())(latent)
+        torch.testing.assert_close(one, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_solver_matches_a_direct_solution_signal_by_signal() -> None:
+    generator = torch.Generator().manual_seed(0)
+    jacobian, weight, gradient = (
+        torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((2, 30, 7), (7, 5), (2, 5))
+    )
+    damping = torch.tensor([0.1, 10.0], dtype=torch.float64)
+    found = solve_damped(jacobian, weight, gradient, damping, iterations=5)
+    for i in range(2):
+        rows = jacobian[i] @ weight
+        expected = torch.linalg.solve(2 / 30 * rows.mT @ rows + damping[i] * torch.eye(5, dtype=torch.float64), gradient[i])
+        torch.testing.assert_close(found[i], expected, rtol=1e-8, atol=1e-10)
+
+
+def test_gauss_newton_begins_with_plain_steps_and_never_gets_worse(image_signal: Signal, image_config: FieldConfig) -> None:
+    field = make_field(image_config)
+    newton = list(Fitter(field, GAUSS_NEWTON, device="cpu").steps(image_signal))
+    plain = list(Fitter(field, GAUSS_NEWTON.model_copy(update={"method": "gradient_descent"}), device="cpu").steps(image_signal))
+    assert len(newton) == 9
+    for ours, theirs in zip(newton[:3], plain[:3], strict=True):
+        torch.testing.assert_close(ours.latent, theirs.latent)
+    losses = [step.loss for step in newton[2:]]
+    assert losses == sorted(losses, reverse=True)
+    assert newton[-1].loss < 0.7 * plain[-1].loss
+
+
+@pytest.mark.parametrize("kind", ["ecg", "image", "volume"])
+def test_gauss_newton_finds_a_signal_that_the_field_can_represent(kind: str, request: pytest.FixtureRequest) -> None:
+    signal: Signal = request.getfixturevalue(f"{kind}_signal")
+    field = make_field(request.getfixturevalue(f"{kind}_config"), output_offset=0.5)
+    truth = 0.3 * torch.randn(1, 5, generator=torch.Generator().manual_seed(3))
+    values = field(make_grid(signal.shape), truth).view(signal.values.shape).numpy()
+    assert 0 < values.min() < values.max() < 1
+    result = Fitter(field, GAUSS_NEWTON.model_copy(update={"steps": 30}), device="cpu").fit(Signal(values, signal.kind, "made"))
+    assert result.psnr > 60
+
+
+def test_gauss_newton_batch_equals_single_fits(image_signal: Signal, image_config: FieldConfig) -> None:
+    fitter = Fitter(make_field(image_config), GAUSS_NEWTON, device="cpu")
+    values = np.stack([image_signal.values, image_signal.values[::-1]])
+    batch = fitter.fit_batch(values)
+    for i, value in enumerate(values):
+        alone = fitter.fit(Signal(value.copy(), "image", str(i)))
+        assert float(batch.psnr[i]) == pytest.approx(alone.psnr, abs=1e-2)
+        np.testing.assert_allclose(batch.latents[i], alone.latent, rtol=2e-2, atol=1e-3)
+
+
+def test_gauss_newton_masked_fit_never_sees_hidden_points(image_signal: Signal, image_config: FieldConfig) -> None:
+    fitter, mask = Fitter(make_field(image_config), GAUSS_NEWTON, device="cpu"), np.ones((8, 6), dtype=bool)
+    mask[2:5, 1:4] = False
+    spoiled = image_signal.values.copy()
+    spoiled[2:5, 1:4] = 1 - spoiled[2:5, 1:4]
+    found = [fitter.fit(Signal(values, "image", "x"), mask=mask).latent for values in (image_signal.values, spoiled)]
+    np.testing.assert_array_equal(*found)
+
+
+def test_gauss_newton_with_a_share_of_points_keeps_the_same_ones(image_signal: Signal, image_config: FieldConfig) -> None:
+    config = GAUSS_NEWTON.model_copy(update={"selection_ratio": 0.5})
+    history = list(Fitter(make_field(image_config), config, device="cpu").steps(image_signal))
+    losses = [step.loss for step in history[2:]]
+    assert losses == sorted(losses, reverse=True)
+
+
+@pytest.mark.parametrize("method", ["gradient_descent", "gauss_newton"])
+def test_fit_stops_at_its_target(method: str, image_signal: Signal, image_config: FieldConfig) -> None:
+    config = GAUSS_NEWTON.model_copy(update={"method": method, "steps": 200})
+    whole = list(Fitter(make_field(image_config), config.model_copy(update={"steps": 8}), device="cpu").steps(image_signal))
+    target = whole[4].psnr - 0.01
+    first = next(step.index for step in whole if step.psnr >= target)
+    fitter = Fitter(make_field(image_config), config.model_copy(update={"target_psnr": target}), device="cpu")
+    result = fitter.fit(image_signal)
+    assert result.fit_steps == first
+    batch = fitter.fit_batch(np.stack([image_signal.values, image_signal.values]))
+    np.testing.assert_allclose(batch.psnr.numpy(), result.psnr, atol=1e-2)
+
+
+def test_fit_stops_at_a_plateau(image_signal: Signal, image_config: FieldConfig) -> None:
+    config = FitConfig(steps=500, inner_lr=0.2, plateau_db=0.5)
+    history = Fitter(make_field(image_config), config, device="cpu").fit(image_signal).history
+    assert 5 < len(history) < 500
+    assert history[-1].psnr - history[-6].psnr < 0.5
+    assert all(later.psnr - early.psnr >= 0.5 for early, later in zip(history[:-6], history[5:-1], strict=True))
+
+
+def test_stopping_remembers_every_signal_that_was_done() -> None:
+    stopping = Stopping(FitConfig(target_psnr=30))
+    assert stopping(torch.tensor([29.0, 31.0])).tolist() == [False, True]
+    assert stopping(torch.tensor([30.0, 20.0])).tolist() == [True, True]
