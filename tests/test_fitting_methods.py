@@ -8,7 +8,7 @@ import torch
 from conftest import tiny_field_config
 
 from medfuncta_core.config import FieldConfig, FitConfig
-from medfuncta_core.fields import ModulatedSIREN
+from medfuncta_core.fields import ModulatedSIREN, jacobians
 from medfuncta_core.fields.jacobians import modulation_jacobian, modulation_weight, solve_damped
 from medfuncta_core.fitting import Fitter
 from medfuncta_core.fitting.stopping import Stopping
@@ -41,7 +41,9 @@ def test_jacobian_equals_autograd_for_every_switch(axes: int, channels: int, swi
         torch.testing.assert_close(one, expected, rtol=1e-9, atol=1e-11)
 
 
-def test_solver_matches_a_direct_solution_signal_by_signal() -> None:
+@pytest.mark.parametrize("short", [0, 256])
+def test_solver_matches_a_direct_solution_signal_by_signal(short: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jacobians, "SHORT_LATENT", short)
     generator = torch.Generator().manual_seed(0)
     jacobian, weight, gradient = (
         torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((2, 30, 7), (7, 5), (2, 5))

@@ -15,6 +15,7 @@ from medfuncta_core.cli.app import (
     DeviceOption,
     FitStepsOption,
     JsonOption,
+    MethodChoice,
     Split,
     app,
     emit,
@@ -76,6 +77,7 @@ def encode(
         int | None, typer.Option("--batch-size", min=1, help="Signals fitted together; by memory if left out.")
     ] = None,
     fit_steps: FitStepsOption = None,
+    method: Annotated[MethodChoice, typer.Option("--method", help="How latents are fitted.")] = MethodChoice.gradient_descent,
     name: Annotated[str | None, typer.Option("--name", help="Name of the set; the folder's if left out.")] = None,
     licence: Annotated[str, typer.Option("--licence", help="Licence of the latents; the data's if left out.")] = "",
     task: Annotated[str, typer.Option("--task", help="What the labels are for.")] = "",
@@ -87,7 +89,7 @@ def encode(
 ) -> None:
     """Fit a whole data set and store it as a MedNF set; under torchrun, on several devices."""
     given: dict[str, Any] = {"limit": limit, "per_class": per_class, "batch_size": batch_size, "fit_steps": fit_steps}
-    given |= {"model": str(model), "name": name, "licence": licence or None, "task": task or None}
+    given |= {"model": str(model), "method": str(method), "name": name, "licence": licence or None, "task": task or None}
     given |= {"splits": tuple(str(split) for split in splits) if splits else None}
     from tqdm import tqdm
 
@@ -108,7 +110,12 @@ def encode(
     made = open_set(out)
     quality = {metric: _mean(made.column(metric)) for metric in ("psnr", "ssim")}
     report = {"set": str(out), "n": len(made), "shards": made.info.shards, "dtype": made.info.dtype, **quality}
-    report |= {"fit_steps": made.info.fit_steps, "seconds": last.seconds if last else 0.0, "device": str(device)}
+    report |= {
+        "fit_steps": made.info.fit_steps,
+        "method": made.info.fit_method,
+        "seconds": last.seconds if last else 0.0,
+        "device": str(device),
+    }
     report |= {"checkpoint": str(checkpoint), "data": data, "per_second": last.per_second if last else 0.0}
     line = f"{out}: {len(made):,} latents, PSNR {format_metric(report['psnr'], ' dB')}, SSIM {format_metric(report['ssim'])}"
     emit(report, as_json, [line])
@@ -162,11 +169,11 @@ def _query(opened: MednfSet, query: str, index: int, device: str) -> np.ndarray 
 
     if Path(query).suffix == ".npy" and is_latent_file(Path(query), opened.latent_dim):
         return find_latent(query, opened.latent_dim)
-    from medfuncta_core.checkpoint import load_checkpoint
     from medfuncta_core.fitting import Fitter
+    from medfuncta_core.mednf.network import load_network
     from medfuncta_core.signals import read_signal
 
-    fitter = Fitter(load_checkpoint(opened.checkpoint_path), device=device)
+    fitter = Fitter(load_network(opened), device=device)
     spec = fitter.checkpoint.config.signal if fitter.checkpoint else None
     return fitter.fit(read_signal(query, spec=spec, index=index)).latent
 

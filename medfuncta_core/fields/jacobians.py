@@ -1,7 +1,7 @@
 """Jacobians of a field's values in its modulations, point by point, and Gauss-Newton steps in the latent that they give.
 
 The backward pass that sums gradients over points gives, unsummed, how every value depends on every shift and scale: D numbers a
-value, D = kinds x M x L. The latent enters through one affine map W of D rows, so J_latent = J W need never be formed.
+value, D = kinds x M x L. The latent enters through one affine map W of D rows, so J W is formed only where latents are short.
 Source: Nocedal and Wright, Numerical Optimization (2006), Sec. 7.1 and 10.3.
 """
 
@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medfuncta_core.fields.siren import ModulatedSIREN
+
+SHORT_LATENT = 256  # up to here one product with W costs less than two in every iteration
 
 
 @torch.no_grad()
@@ -83,12 +85,14 @@ def solve_damped(
     Returns:
         x, one row a signal; none depends on another's.
     """
-    factor = 2 / jacobian.shape[1]
+    factor, formed = 2 / jacobian.shape[1], weight.shape[1] <= SHORT_LATENT
+    rows = jacobian @ weight if formed else jacobian
     x, rest = torch.zeros_like(gradient), gradient.clone()
     direction, norm = rest.clone(), rest.square().sum(1)
     for _ in range(iterations):
-        moved = torch.bmm(jacobian, (direction @ weight.mT)[..., None])
-        product = torch.bmm(jacobian.mT, moved)[..., 0] @ weight * factor + damping[:, None] * direction
+        moved = torch.bmm(rows, (direction if formed else direction @ weight.mT)[..., None])
+        back = torch.bmm(rows.mT, moved)[..., 0]
+        product = (back if formed else back @ weight) * factor + damping[:, None] * direction
         length = norm / (direction * product).sum(1).clamp_min(torch.finfo(norm.dtype).tiny)
         x.addcmul_(length[:, None], direction)
         rest.addcmul_(length[:, None], product, value=-1)

@@ -18,8 +18,8 @@ from medfuncta_core.fields.jacobians import modulation_jacobian, modulation_weig
 from medfuncta_core.grids import ContextSet, draw_indices, reduce_context
 
 CG_ITERATIONS = 8  # more cost more than they bring: measured on the shipped checkpoints' validation splits
-ROWS_PER_UNKNOWN = 3  # values behind a Gauss-Newton matrix, for every independent unknown of a latent
-FEWEST_POINTS = 256
+ROWS_PER_UNKNOWN = 2  # values behind a Gauss-Newton matrix, for every independent unknown of a latent
+FEWEST_POINTS = 64
 FIRST_DAMPING = 0.02  # as a share of 1 / inner_lr, the curvature that gradient descent supposes everywhere
 JACOBIAN_BYTES = 2**28  # signals whose Jacobians are held at once
 GOOD, FAIR = 0.75, 0.25  # shares of the promised decrease that lower the damping, or leave it
@@ -75,7 +75,7 @@ class GradientDescent:
 class GaussNewton:
     """Levenberg-Marquardt steps with truncated conjugate gradients, after a few plain steps.
 
-    The Gauss-Newton matrix is taken at points drawn anew, about three values for every unknown, and only ever multiplied; the
+    The Gauss-Newton matrix is taken at points drawn anew, about two values for every unknown, and only ever multiplied; the
     gradient and the loss are of all fitted points. A step that does not lower a signal's loss is not taken. Damping follows the
     ratio of the decrease to the promised one.
 

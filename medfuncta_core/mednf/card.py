@@ -86,9 +86,10 @@ def _describe(info: SetInfo, network: str) -> str:
     points = " x ".join(map(str, info.shape))
     channels = "1 channel" if info.channels == 1 else f"{info.channels} channels"
     signals = f"{info.kind} signals" + (f" of {points} points and {channels}" if points else "")
+    steps = "Gauss-Newton steps" if info.fit_method == "gauss_newton" else "fit steps"
     rows = [
         f"{info.rows:,} {signals}, each as one latent of {info.latent_dim} numbers ({info.dtype}) "
-        f"of the neural field {place}, after {info.fit_steps} fit steps.",
+        f"of the neural field {place}, after {info.fit_steps} {steps}.",
         "",
         f"- data: {info.data.name}" + (f", {info.data.source}" if info.data.source else ""),
         f"- licence: {info.licence or 'not stated'}",

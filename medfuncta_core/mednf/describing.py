@@ -47,6 +47,7 @@ def describe_set(checkpoint: Checkpoint, selection: Selection, plan: EncodePlan)
         channels=first.channels,
         class_names=class_names,
         fit_steps=plan.fit_steps,
+        fit_method=plan.request.method,
         checkpoint=plan.checkpoint,
         checkpoint_sha256=plan.checkpoint_sha256,
         data=DataSetInfo(

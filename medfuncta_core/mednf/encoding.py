@@ -153,7 +153,8 @@ def make_plan(
 
 def _open_fitter(checkpoint: Path, request: EncodeRequest, device: str) -> Fitter:
     loaded = load_checkpoint(checkpoint)
-    settings = loaded.config.fit.model_dump() | ({} if request.fit_steps is None else {"steps": request.fit_steps})
+    settings = loaded.config.fit.model_dump() | {"method": request.method}
+    settings |= {} if request.fit_steps is None else {"steps": request.fit_steps}
     return Fitter(loaded, FitConfig.parse(settings, "fit_steps"), device=device)
 
 

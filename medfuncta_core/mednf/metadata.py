@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from medfuncta_core.atomic import write_atomically
-from medfuncta_core.config import Config, DataSetInfo, Kind
+from medfuncta_core.config import Config, DataSetInfo, FitMethod, Kind
 from medfuncta_core.errors import ConfigError, SetError
 
 METADATA_FILE = "metadata.parquet"
@@ -54,6 +54,7 @@ class SetInfo(Config):
     channels: int = Field(default=1, ge=1)
     class_names: tuple[str, ...] = ()
     fit_steps: int = Field(default=20, ge=1, description="Steps behind every latent, H.")
+    fit_method: FitMethod = Field(default="gradient_descent", description="How they were fitted.")
     checkpoint: str = Field(description="Name of the shared network's checkpoint.")
     checkpoint_sha256: str = Field(default="", description="SHA-256 of its model.safetensors.")
     data: DataSetInfo

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from medfuncta_core.atomic import write_atomically
-from medfuncta_core.config import Config, DataSetInfo, SignalSpec
+from medfuncta_core.config import Config, DataSetInfo, FitMethod, SignalSpec
 from medfuncta_core.errors import ConfigError, SetError
 from medfuncta_core.mednf.choosing import choose_rows
 from medfuncta_core.mednf.metadata import METADATA_FILE, MODEL_FOLDER, PLAN_FOLDER, read_info
@@ -33,6 +33,9 @@ class EncodeRequest(Config):
     rows_per_shard: int = Field(default=4096, ge=1, description="Signals of a shard file.")
     batch_size: int | None = Field(default=None, ge=1, description="Signals fitted together; chosen by memory when None.")
     fit_steps: int | None = Field(default=None, ge=1, description="Steps of each fit, H; the checkpoint's own when None.")
+    method: FitMethod = Field(
+        default="gradient_descent", description="As in the paper, whatever the checkpoint's own: neighbours are a little better."
+    )
     name: str | None = Field(default=None, description="Of the set; the folder's when None.")
     licence: str = Field(default="", description="Licence of the latents; the data's when empty.")
     task: str = Field(default="", description="What the labels are for, in words.")
@@ -162,8 +165,9 @@ def settle_plan(directory: Path, plan: EncodePlan, resume: bool) -> EncodePlan |
         raise SetError(f"{directory}: already holds a set; go on with --resume, or choose another folder")
     if complete:
         info, _ = read_info(directory)
-        kept = (info.rows, info.data.sha256, info.checkpoint_sha256, info.fit_steps, info.dtype)
-        asked = (plan.rows, plan.data.sha256, plan.checkpoint_sha256, plan.fit_steps, plan.request.dtype)
+        kept = (info.rows, info.data.sha256, info.checkpoint_sha256, info.fit_steps, info.fit_method, info.dtype)
+        request = plan.request
+        asked = (plan.rows, plan.data.sha256, plan.checkpoint_sha256, plan.fit_steps, request.method, request.dtype)
         if kept != asked:
             raise SetError(f"{directory}: holds a finished set of other data, weights or settings; choose another folder")
         tidy(directory)

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 
 from medfuncta_core import metrics
-from medfuncta_core.checkpoint import load_checkpoint
 from medfuncta_core.errors import MedFunctaError
 from medfuncta_core.fitting import Fitter
 from medfuncta_core.learning.validating import MAX_PSNR
 from medfuncta_core.mednf.choosing import choose_batch_size, choose_rows
 from medfuncta_core.mednf.mednf_set import MednfSet, open_set
+from medfuncta_core.mednf.network import load_network
 from medfuncta_core.mednf.registry import data_of
 from medfuncta_core.mednf.shards import Shard, find_shards, read_shard, shard_name
 from medfuncta_core.signals import DataSet, load_data_set
@@ -195,7 +195,7 @@ def _check_sample(
     """Decode some rows, and compare them with their signals; yields rows done."""
     try:
         network = opened.checkpoint_path
-        fitter = Fitter(load_checkpoint(network), device=device)
+        fitter = Fitter(load_network(opened, device), device=device)
         report.network = str(network)
         if fitter.field.config.latent_dim != opened.latent_dim:
             report.problems.append(

@@ -247,8 +247,16 @@ def result_folder(name: str) -> Path:
 
 def load_set_field(name: str, device: str) -> Checkpoint:
     """The frozen network that a set's latents belong to, shared by everybody."""
-    path = load_set(name).checkpoint_path
-    return _load_field(str(path), _version(path / "model.safetensors"), device)
+    weights = _version(load_set(name).checkpoint_path / "model.safetensors")
+    return _load_network(str(set_root() / name), (set_version(name), weights), device)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _load_network(path: str, version: tuple[int, int], device: str) -> Checkpoint:
+    from medfuncta_core.mednf import open_set
+    from medfuncta_core.mednf.network import load_network
+
+    return load_network(open_set(path), device)
 
 
 def kind_of(source: Stored) -> Kind | None:
