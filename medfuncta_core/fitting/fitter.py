@@ -95,7 +95,7 @@ class Fitter:
 
     def _steps(self, fitted: ContextSet, full: ContextSet | None) -> Iterator[FitStep]:
         start = time.perf_counter()
-        descent, stopping, seconds = self._descent(fitted, full), Stopping(self.config), 0.0
+        descent, stopping, seconds = self.descent(fitted, full), Stopping(self.config), 0.0
         for index in range(self.config.steps + 1):
             place = descent.look()
             loss, psnr = float(place.loss), -10 * torch.log10(place.clamped_loss)
@@ -110,7 +110,8 @@ class Fitter:
                 return
             start = time.perf_counter()
 
-    def _descent(self, fitted: ContextSet, full: ContextSet | None) -> Descent:
+    def descent(self, fitted: ContextSet, full: ContextSet | None = None) -> Descent:
+        """A fit of all signals of a context set, to be walked by hand; `full` where they are only a part of it."""
         return Descent(self._passes, self._gradients, self.config, fitted, full)
 
     @property
@@ -180,7 +181,7 @@ class Fitter:
 
     def _fit_latents(self, context: ContextSet) -> Tensor:
         """Latents `(b, p)` after all steps; a signal that stops early stays where it was, whatever the others do."""
-        descent, stopping = self._descent(context, None), Stopping(self.config)
+        descent, stopping = self.descent(context), Stopping(self.config)
         for _ in range(self.config.steps):
             done = stopping(-10 * torch.log10(descent.look().clamped_loss))
             if done.all():
