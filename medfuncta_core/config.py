@@ -274,9 +274,14 @@ def _preset(
 
 
 _PUBLISHED = {"residual": True, "modulate_first": True, "output_offset": 0.5}  # switches of the published code; train faster
-_FITTED_BY: dict[str, Any] = {"fit_method": "gauss_newton"}
-_CPU_RECIPE = _FITTED_BY | {"inner_steps": 5, "outer_lr": 1e-4, "final_lr_ratio": 0.01, "skip_ratio": 3.0}
+_CPU_RECIPE: dict[str, Any] = {"fit_method": "gauss_newton"} | {
+    "inner_steps": 5,
+    "outer_lr": 1e-4,
+    "final_lr_ratio": 0.01,
+    "skip_ratio": 3.0,
+}
 _SMALL_RECIPE = _CPU_RECIPE | {"inner_lr": 0.2, "warmup_steps": 50, "average_decay": 0.99}
+_VOLUME_RECIPE: dict[str, Any] = _SMALL_RECIPE | {"inner_lr": 0.6}
 
 PRESETS: dict[str, Preset] = {
     "ecg-187": _preset(
@@ -339,8 +344,8 @@ PRESETS: dict[str, Preset] = {
         (8, 128, 2048),
         (10, 80),
         switches=_PUBLISHED | {"modulate_scale": True},
-        **_SMALL_RECIPE | {"inner_lr": 0.6},
-        steps=1500,
+        **_VOLUME_RECIPE,
+        steps=500,
         batch_size=1,
         selection_ratio=0.125,
         validate_every=100,

@@ -94,8 +94,8 @@ def test_gauss_newton_masked_fit_never_sees_hidden_points(image_signal: Signal, 
     mask[2:5, 1:4] = False
     spoiled = image_signal.values.copy()
     spoiled[2:5, 1:4] = 1 - spoiled[2:5, 1:4]
-    found = [fitter.fit(Signal(values, "image", "x"), mask=mask).latent for values in (image_signal.values, spoiled)]
-    np.testing.assert_array_equal(*found)
+    first, second = (fitter.fit(Signal(values, "image", "x"), mask=mask).latent for values in (image_signal.values, spoiled))
+    np.testing.assert_array_equal(first, second)
 
 
 def test_gauss_newton_with_a_share_of_points_keeps_the_same_ones(image_signal: Signal, image_config: FieldConfig) -> None:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from medfuncta_core.fields.arithmetic import cosine, sine
 from medfuncta_core.fields.siren import ModulatedSIREN
 
 SHORT_LATENT = 256  # up to here one product with W costs less than two in every iteration
@@ -38,9 +39,10 @@ def modulation_jacobian(
         a = h @ _layer(field, k).mT + (field.first_bias if k == 0 else field.hidden_bias[k - 1])
         u = a if k < first or scale is None else a * scale[:, k - first, None]
         u = u if k < first or shift is None else u + shift[:, k - first, None]
-        slopes.append(torch.cos(omega * u).mul_(omega))
+        u = (omega * u).contiguous()
+        slopes.append(cosine(u, torch.empty_like(u)).mul_(omega))
         products.append(a)
-        wave = torch.sin(omega * u)
+        wave = sine(u, torch.empty_like(u))
         h = h + wave if config.residual and k > 0 else wave
     kinds, width = (shift is not None) + (scale is not None), config.width
     jacobian = coords.new_empty(*coords.shape[:2], config.channels, kinds, config.modulated_layers, width)

@@ -54,7 +54,7 @@ def choose_settings(choice: Choice, more: Callable[[], None] = lambda: None) -> 
             list(METHODS),
             default=default.method,
             required=True,
-            format_func=METHODS.get,
+            format_func=METHODS.__getitem__,
             key=f"method-{choice.name}",
             help="Gradient descent takes the paper's plain steps. Gauss-Newton takes a few of them, then steps that use the "
             "curvature: each costs about twice as much and brings far more.",
