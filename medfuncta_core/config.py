@@ -24,11 +24,7 @@ class Config(BaseModel):
 
     @classmethod
     def parse(cls, values: dict[str, Any], where: str) -> Self:
-        """Build from a mapping.
-
-        Args:
-            values: Field names to values.
-            where: What is being read, for the message.
+        """Build from names and values of fields; `where` is what is being read, for the message.
 
         Raises:
             ConfigError: naming `where`, the first offending key and what it allows.

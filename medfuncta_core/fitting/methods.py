@@ -21,7 +21,7 @@ CG_ITERATIONS = 8  # more cost more than they bring: measured on the shipped che
 ROWS_PER_UNKNOWN = 2  # values behind a Gauss-Newton matrix, for every independent unknown of a latent
 FEWEST_POINTS = 64
 FIRST_DAMPING = 0.02  # as a share of 1 / inner_lr, the curvature that gradient descent supposes everywhere
-JACOBIAN_BYTES = 2**28  # signals whose Jacobians are held at once
+JACOBIAN_BYTES = {"cpu": 2**22, "cuda": 2**28}  # of the signals worked on at once; on a CPU they stay in the cache
 GOOD, FAIR = 0.75, 0.25  # shares of the promised decrease that lower the damping, or leave it
 DAMPING_FACTOR = 4.0
 
@@ -123,7 +123,7 @@ class GaussNewton:
         signals = len(step)
         points = self._draw(signals)
         rows = points.coords.shape[-2] * self._context.values.shape[2] * self._weight.shape[0] * step.element_size()
-        together = max(1, JACOBIAN_BYTES // rows)
+        together = max(1, JACOBIAN_BYTES[step.device.type] // rows)
         for start in range(0, signals, together):
             part = slice(start, start + together)
             coords = points.coords.expand(signals, *points.coords.shape[-2:])[part]
