@@ -83,7 +83,7 @@ def evaluate(
     if update_card:
         update_metrics(checkpoint, metrics)
     report = _report(metrics, checkpoint, data, fitter, seconds) | {"split": str(split), "n": metrics.n}
-    emit(report, as_json, _lines(report))
+    emit(report, as_json, _lines(report, fitter))
 
 
 @app.command()
@@ -120,7 +120,7 @@ def fit(
     report |= {"warnings": list(signal.warnings)}
     written = [] if out is None else _write_fit(out, fitter, result, report)
     notes = [f"{'warning' if note in signal.warnings else 'note'}: {note}" for note in signal.notes]
-    emit(report, as_json, _lines(report) + notes + [f"wrote {path}" for path in written])
+    emit(report, as_json, _lines(report, fitter) + notes + [f"wrote {path}" for path in written])
 
 
 def _draw_voxels(file: Path, spec: SignalSpec | None, count: int, index: int) -> tuple[Signal, ContextSet]:
@@ -251,14 +251,14 @@ def _report(quality: Any, checkpoint: Path, data: str | Path, fitter: Fitter, se
     from medfuncta_core.metrics import finite_or_none
 
     measured = {name: finite_or_none(getattr(quality, name)) for name in ("mse", "psnr", "ssim", "lpips")}
-    about = {"fit_steps": quality.fit_steps, "method": fitter.config.method, "seconds": seconds, "device": str(fitter.device)}
+    about = {"fit_steps": quality.fit_steps, "seconds": seconds, "device": str(fitter.device)}
     return measured | about | {"checkpoint": str(checkpoint), "data": str(data)}
 
 
-def _lines(report: dict[str, Any]) -> list[str]:
+def _lines(report: dict[str, Any], fitter: Fitter) -> list[str]:
     quality = [f"PSNR {format_metric(report['psnr'], ' dB')}", f"SSIM {format_metric(report['ssim'])}"]
     quality += [f"LPIPS {format_metric(report['lpips'])}", f"MSE {format_metric(report['mse'])}"]
-    method = report["method"].replace("_", " ")
+    method = fitter.config.method.replace("_", " ")
     effort = (
         f"{report['n']} signal(s), {report['fit_steps']} fit steps ({method}), {report['seconds']:.2f} s on {report['device']}"
     )
