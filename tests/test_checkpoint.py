@@ -225,7 +225,7 @@ def test_update_metrics_replaces_the_same_split_and_rewrites_the_card(directory:
     assert load_checkpoint(directory).config == config
     assert [(known.split, known.psnr) for known in config.metrics] == [("val", 40.25), ("test", 31.5)]
     card = (directory / "CARD.md").read_text()
-    assert "| val | 2 | 20 | 40.25 | - | - | 1.000e-04 |" in card
+    assert "| val | 2 | 20 | gradient descent | 40.25 | - | - | 1.000e-04 |" in card
     assert "31.50" in card
     assert card.count("medfuncta_core evaluate") == 1  # training's own validation is not what evaluate measures
     assert "--split test --limit 3 --fit-steps 20" in card

@@ -184,13 +184,22 @@ def test_evaluate_counts_a_perfect_reconstruction_as_100_db(tmp_path: Path) -> N
     assert _json("gallery", directory, "--data", tmp_path / "half.npz", "--out", out)["psnr"] == pytest.approx(expected)
 
 
+def test_evaluate_update_card_keeps_a_row_for_every_method(checkpoint: Path, archive: Path) -> None:
+    for method in ("gradient_descent", "gauss_newton", "gradient_descent"):
+        _json("evaluate", checkpoint, "--data", archive, "--limit", 4, "--fit-steps", 6, "--method", method, "--update-card")
+    first, second = load_checkpoint(checkpoint).config.metrics
+    assert (first.method, second.method) == ("gauss_newton", "gradient_descent")
+    assert first.psnr > second.psnr
+    assert "--fit-steps 6 --method gauss_newton --json" in (checkpoint / "CARD.md").read_text()
+
+
 def test_evaluate_update_card_states_what_it_prints(checkpoint: Path, archive: Path) -> None:
     report = _json("evaluate", checkpoint, "--data", archive, "--limit", 4, "--fit-steps", 2, "--update-card")
     (stored,) = load_checkpoint(checkpoint).config.metrics
     assert (stored.split, stored.n, stored.fit_steps) == ("test", 4, 2)
     assert (stored.psnr, stored.mse, stored.ssim) == (report["psnr"], report["mse"], report["ssim"])
-    assert f"| test | 4 | 2 | {report['psnr']:.2f} |" in (checkpoint / "CARD.md").read_text()
-    assert "--split test --limit 4 --fit-steps 2 --json" in (checkpoint / "CARD.md").read_text()
+    assert f"| test | 4 | 2 | gradient descent | {report['psnr']:.2f} |" in (checkpoint / "CARD.md").read_text()
+    assert "--split test --limit 4 --fit-steps 2 --method gradient_descent --json" in (checkpoint / "CARD.md").read_text()
 
 
 def test_evaluate_prints_lines_without_json(checkpoint: Path, archive: Path) -> None:
@@ -239,7 +248,7 @@ def test_gallery_holds_fits_of_every_class(checkpoint: Path, archive: Path, tmp_
 def test_fit_writes_latent_reconstruction_and_report(checkpoint: Path, tmp_path: Path, image_values: np.ndarray) -> None:
     Image.fromarray((image_values[..., 0] * 255).round().astype(np.uint8)).save(tmp_path / "in.png")
     report = _json("fit", checkpoint, tmp_path / "in.png", "--out", tmp_path / "out", "--fit-steps", 5)
-    assert set(report) == KEYS | {"shape", "latent_dim", "notes", "files"}
+    assert set(report) == KEYS | {"shape", "latent_dim", "notes", "warnings", "files"}
     assert (report["n"], report["split"], report["fit_steps"], report["shape"]) == (1, None, 5, [8, 6])
     written = json.loads((tmp_path / "out" / "report.json").read_text())
     assert written["summary"] == report

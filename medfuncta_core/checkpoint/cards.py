@@ -14,6 +14,7 @@ SHIPPED = {
     "chest-xray-64": "nihcxr_64.npz",
     "dermatoscope-64": "ham10000_64.npz",
     "hippocampus-32": "hippocampus3d_32.npz",
+    "lung-ct-32": "lungct3d_32.npz",
 }
 """Names that `checkpoints/retrain.sh` knows, and the data file it looks for."""
 

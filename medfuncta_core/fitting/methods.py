@@ -19,7 +19,7 @@ from medfuncta_core.grids import ContextSet, draw_indices, reduce_context
 
 CG_ITERATIONS = 8  # more cost more than they bring: measured on the shipped checkpoints' validation splits
 ROWS_PER_UNKNOWN = 2  # values behind a Gauss-Newton matrix, for every independent unknown of a latent
-FEWEST_POINTS = 64
+FEWEST_POINTS = 256
 FIRST_DAMPING = 0.02  # as a share of 1 / inner_lr, the curvature that gradient descent supposes everywhere
 JACOBIAN_BYTES = {"cpu": 2**22, "cuda": 2**28}  # of the signals worked on at once; on a CPU they stay in the cache
 GOOD, FAIR = 0.75, 0.25  # shares of the promised decrease that lower the damping, or leave it
