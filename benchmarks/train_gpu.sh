@@ -3,8 +3,8 @@
 #   benchmarks/train_gpu.sh NAME DATA_FOLDER [SECONDS]      (NAME: chest-xray-64-full, dermatoscope-64-full, volume-32;
 #                                                            SECONDS of this slice: 570)
 # Exit status 0: trained, promoted to checkpoints/NAME and measured; 75: the slice is over, run the same command again; 3: no GPU.
-# Runs are kept in OUT/runs and checkpoints in OUT/checkpoints (OUT: this repository). DEVICE=cpu tries it without a GPU, SETTINGS adds KEY=VALUE settings,
-# MEDFUNCTA_PRECISION=tf32 or float16 is faster (benchmarks/precision.py says what it costs).
+# Runs are kept in OUT/runs and checkpoints in OUT/checkpoints (OUT: this repository). DEVICE=cpu tries it without a GPU,
+# SETTINGS adds KEY=VALUE settings, MEDFUNCTA_PRECISION=tf32 or float16 is faster (benchmarks/precision.py says what it costs).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 name=${1:?name of the checkpoint} data=${2:?folder with the data files} seconds=${3:-570} device=${DEVICE:-cuda}
@@ -17,7 +17,7 @@ if [ "$device" = cuda ] && ! "$python" -c 'import sys, torch; sys.exit(not torch
   exit 3
 fi
 
-# The recipe of the small presets, which reaches a PSNR in a tenth of the steps of Table 6's, on the paper's K, L and P.
+# The recipe of the small presets on the paper's K, L and P.
 recipe=(residual=true modulate_first=true output_offset=0.5 omega_first=10 omega_last=80 meta.inner_steps=5 meta.outer_lr=1e-4
   meta.final_lr_ratio=0.01 meta.skip_ratio=3 meta.warmup_steps=200 meta.average_decay=0.995 meta.validate_every=250)
 signal=()
