@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 ARGUMENTS = [
@@ -22,6 +22,7 @@ ARGUMENTS = [
 ]
 BROWSERS = ("chromium", "google-chrome", "chromium-browser", "google-chrome-stable")  # as in the Makefile
 PATIENT = 60_000  # milliseconds; a loaded machine is slow, not wrong
+expect.set_options(timeout=PATIENT)
 
 
 @contextmanager

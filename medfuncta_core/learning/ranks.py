@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from medfuncta_core.errors import TrainingError
 
@@ -89,11 +92,30 @@ def join_ranks(device: str = "auto") -> Ranks:
             )
         torch.cuda.set_device(local)
     if not dist.is_initialized():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        meet_processes("cpu:gloo,cuda:nccl" if cuda else "gloo")
     return Ranks(dist.get_rank(), world)
 
 
+def meet_processes(backend: str, timeout: timedelta | None = None) -> None:
+    """Join the process group of torchrun's environment, each of its restarts in a namespace of its own.
+
+    torchrun keeps one store for all restarts: a process that came first would otherwise read where its peers listened before
+    they were killed, and be refused.
+
+    Args:
+        backend: As `torch.distributed.init_process_group` takes it.
+        timeout: Of waiting for each other; torch's default when None.
+    """
+    store, rank, world = next(iter(rendezvous("env://")))
+    if timeout is not None:
+        store.set_timeout(timeout)
+    restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    own = PrefixStore(f"restart-{restart}", store)
+    dist.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=timeout)
+
+
 def leave_ranks() -> None:
-    """Part from the other processes at the end."""
+    """Part from the other processes at the end, when all of them are there: one that hears of another's end too early aborts."""
     if dist.is_initialized():
+        dist.barrier()
         dist.destroy_process_group()

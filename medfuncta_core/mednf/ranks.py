@@ -38,9 +38,11 @@ def joined(rank: Rank) -> Iterator[Callable[[], None]]:
     import torch
     from torch import distributed
 
+    from medfuncta_core.learning.ranks import meet_processes
+
     if torch.cuda.is_available():
         torch.cuda.set_device(rank.local % torch.cuda.device_count())
-    distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
+    meet_processes("gloo", timeout=LONGEST_WAIT)
     try:
 
         def meet() -> None:
