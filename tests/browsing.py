@@ -21,7 +21,7 @@ ARGUMENTS = [
     "--disable-background-networking",
 ]
 BROWSERS = ("chromium", "google-chrome", "chromium-browser", "google-chrome-stable")  # as in the Makefile
-PATIENT = 60_000  # milliseconds; a loaded machine is slow, not wrong
+PATIENT = 180_000  # milliseconds; a loaded machine is slow, not wrong, and the first visit of a cold one waits for torch
 expect.set_options(timeout=PATIENT)
 
 
