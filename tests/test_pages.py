@@ -33,7 +33,7 @@ def visit(material: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Visit:
         monkeypatch.setenv(name, value)
 
     def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(PAGE, default_timeout=60)
+        page = AppTest.from_file(PAGE, default_timeout=180)
         for name, value in address.items():
             page.query_params[name] = value
         return settle(page.run())
@@ -69,7 +69,7 @@ def metrics(page: AppTest) -> dict[str, str]:
 def test_page_without_checkpoints_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDFUNCTA_CHECKPOINTS", str(tmp_path))
     monkeypatch.setenv("MEDFUNCTA_GALLERY", str(tmp_path))
-    page = AppTest.from_file(PAGE, default_timeout=60).run()
+    page = AppTest.from_file(PAGE, default_timeout=180).run()
     assert not page.exception
     assert "MEDFUNCTA_CHECKPOINTS" in page.warning[0].value
 
@@ -260,13 +260,13 @@ def test_broken_gallery_leaves_the_page_to_own_files(
         weights.write_bytes(weights.read_bytes()[:-40])
     monkeypatch.setenv("MEDFUNCTA_CHECKPOINTS", str(tmp_path / "checkpoints"))
     monkeypatch.setenv("MEDFUNCTA_GALLERY", str(gallery.parent))
-    page = AppTest.from_file(PAGE, default_timeout=60).run()
+    page = AppTest.from_file(PAGE, default_timeout=180).run()
     assert not page.exception
     assert len(page.error) == 1
     page = upload(page, "beats.csv", beats_csv())
     assert len(page.error) == 1
     assert metrics(page)["PSNR"] == f"{page.session_state['medfuncta.run'].result.psnr:.1f} dB"
-    linked = AppTest.from_file(PAGE, default_timeout=60)
+    linked = AppTest.from_file(PAGE, default_timeout=180)
     linked.query_params["item"] = f"{gallery.stem}/0"
     linked.run()
     assert not linked.exception

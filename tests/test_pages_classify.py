@@ -45,7 +45,7 @@ def environment(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def visit(**address: str) -> AppTest:
-    page = AppTest.from_file(PAGE, default_timeout=60)
+    page = AppTest.from_file(PAGE, default_timeout=180)
     for name, value in address.items():
         page.query_params[name] = value
     page.run()

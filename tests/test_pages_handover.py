@@ -24,7 +24,7 @@ def environment(material: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def visit(**address: str) -> AppTest:
-    page = AppTest.from_file(PAGE, default_timeout=60)
+    page = AppTest.from_file(PAGE, default_timeout=180)
     for name, value in address.items():
         page.query_params[name] = value
     page.run()

@@ -48,7 +48,7 @@ def visit(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Visit:
 
     def open_page(root: Path | None = None, **address: str) -> AppTest:
         monkeypatch.setenv("MEDFUNCTA_RUNS", str(root or trained))
-        page = AppTest.from_file(PAGE, default_timeout=60)
+        page = AppTest.from_file(PAGE, default_timeout=180)
         for name, value in address.items():
             page.query_params[name] = value
         page.run()

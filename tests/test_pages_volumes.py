@@ -36,7 +36,7 @@ def visit(material: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Visit:
         monkeypatch.setenv(name, value)
 
     def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(PAGE, default_timeout=60)
+        page = AppTest.from_file(PAGE, default_timeout=180)
         for name, value in address.items():
             page.query_params[name] = value
         return settle(page.run())
