@@ -33,9 +33,7 @@ class EncodeRequest(Config):
     rows_per_shard: int = Field(default=4096, ge=1, description="Signals of a shard file.")
     batch_size: int | None = Field(default=None, ge=1, description="Signals fitted together; chosen by memory when None.")
     fit_steps: int | None = Field(default=None, ge=1, description="Steps of each fit, H; the checkpoint's own when None.")
-    method: FitMethod = Field(
-        default="gradient_descent", description="As in the paper, whatever the checkpoint's own: neighbours are a little better."
-    )
+    method: FitMethod = Field(default="gradient_descent", description="As in the paper, whatever the checkpoint's own.")
     name: str | None = Field(default=None, description="Of the set; the folder's when None.")
     licence: str = Field(default="", description="Licence of the latents; the data's when empty.")
     task: str = Field(default="", description="What the labels are for, in words.")
