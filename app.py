@@ -4,6 +4,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.shared import widgets
+
 ROOT = Path(__file__).parent
 ASSETS = ROOT / "assets"
 
@@ -30,4 +32,7 @@ pages = {
     ],
     "Measure": [st.Page("pages/classify.py", title="Classify", icon=":material/category:")],
 }
-st.navigation({group: entries for group, entries in pages.items() if entries}).run()
+page = st.navigation({group: entries for group, entries in pages.items() if entries})
+widgets.begin_run(page.url_path)
+page.run()
+widgets.end_run()

@@ -36,7 +36,6 @@ def chromium() -> Iterator[Browser]:
     expect.set_options(timeout=PATIENT)
     with open_chromium() as browser:
         yield browser
-    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture

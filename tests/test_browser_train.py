@@ -47,7 +47,6 @@ def chromium() -> Iterator[Browser]:
 def context(chromium: Browser) -> Iterator[BrowserContext]:
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(2 * PATIENT)
-    expect.set_options(2 * PATIENT)
     yield context
     context.close()
 

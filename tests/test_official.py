@@ -79,7 +79,7 @@ def test_import_official_matches_the_published_implementations_own_output(tmp_pa
             save_datapoint(folder / "train" / f"datapoint_{number}.pt", latent, torch.tensor([number % 2]))
         reconstructions = expected_values(wrapper, torch.from_numpy(latents))
     for file in files:
-        result = import_official(file, out=tmp_path / file.name, latents=folder, **settings)
+        result = import_official(file, out=tmp_path / "imported" / file.stem, latents=folder, **settings)
         assert result.latents is not None
         assert result.problems == ()
         table = load_latents(result.latents)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # torch is for those who train
 
 logger = logging.getLogger(__name__)
 
-CLAIM_SECONDS = 3.0  # a rank that was killed may still be dying when the next one starts
+CLAIM_SECONDS = 10.0  # a rank that was killed may still be dying when the next one starts
 
 
 class RunConfig(Config):

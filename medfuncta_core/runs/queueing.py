@@ -138,7 +138,7 @@ def _bury(folder: RunFolder, code: int) -> None:
             folder.log(f"its process ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}")
         if read_status(folder).state != "queued":
             return
-        with folder.claim(seconds=0):
+        with folder.claim():
             printed = folder.output.read_text(errors="replace").strip().splitlines() if folder.output.exists() else []
             reason = printed[-1].removeprefix("error: ") if printed else f"its process ended with exit code {code}"
             write_status(folder, "failed", reason=reason, **kept_values(read_status(folder)))

@@ -228,7 +228,7 @@ def delete_run(root: Path, name: str) -> None:
     if run.status.live:
         raise TrainingError(f"{name}: is {run.status.state}; stop it first")
     folder = RunFolder(run.path)
-    with folder.claim(seconds=0):
+    with folder.claim():
         gone = root / f"{_DELETED}{name}-{os.getpid()}"
         run.path.rename(gone)
     for rest in root.glob(f"{_DELETED}*"):  # also what an interrupted deletion left

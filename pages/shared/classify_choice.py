@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.shared import state
+from pages.shared import state, widgets
 from pages.shared.sidebar import KIND_WORDS
 from pages.shared.state import SetRow
 
@@ -66,10 +66,10 @@ def choose_set() -> str | None:
     names = state.list_set_names()
     if not names:
         return None
-    if state.widget("classify_set") not in names:
+    if widgets.widget("classify_set") not in names:
         source = state.recall("source")
         wanted = [st.query_params.get("set"), source.set if isinstance(source, SetRow) else None, names[0]]
-        state.set_widget("classify_set", next(name for name in wanted if name in names))
+        widgets.set_widget("classify_set", next(name for name in wanted if name in names))
     left, right = st.columns([2, 5], gap="medium", vertical_alignment="bottom")
     name = left.selectbox("Set", names, key="classify_set", help="A MedNF set: latents of a whole data set, with their classes.")
     right.caption(describe_set(state.load_set(name)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from medfuncta_core.mednf.classifying_results import ClassifyResult, Mistake
-from pages.shared import state
+from pages.shared import state, widgets
 from pages.shared.components import tiles
 from pages.shared.handover import FIT, INTERPOLATE, LATENT_SPACE, VOLUMES, show_open_in, stored_latent
 from pages.shared.messages import errors_shown_here
@@ -37,8 +37,8 @@ def show_mistakes(name: str, result: ClassifyResult) -> None:
         f"{truth}-{guess}": f"{latents.name_of(truth)} taken for {latents.name_of(guess)} ({count:,})"
         for (truth, guess), count in pairs.items()
     }
-    if state.widget("classify_pair") not in options:
-        state.set_widget("classify_pair", ALL)
+    if widgets.widget("classify_pair") not in options:
+        widgets.set_widget("classify_pair", ALL)
     left, right = st.columns([5, 3], gap="large")
     pair = left.selectbox("Which", options, key="classify_pair", format_func=words.__getitem__, label_visibility="collapsed")
     chosen = [mistake for mistake in wrong if pair in (ALL, f"{mistake.truth}-{mistake.predicted}")]

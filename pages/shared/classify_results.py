@@ -11,7 +11,7 @@ import streamlit as st
 
 from medfuncta_core import figures
 from medfuncta_core.mednf.classifying_results import ClassifyResult
-from pages.shared import state
+from pages.shared import state, widgets
 from pages.shared.views import CHART
 from pages.shared.words import seconds_words
 
@@ -66,8 +66,8 @@ def _count_words(count: int) -> str:
 def choose_result(results: Sequence[ClassifyResult]) -> ClassifyResult:
     """The one to look at closer: the best, until another is chosen."""
     by_key = {result.request.key: result for result in results}
-    if state.widget("classify_shown") not in by_key:
-        state.set_widget("classify_shown", max(results, key=lambda result: (result.accuracy, result.macro_f1)).request.key)
+    if widgets.widget("classify_shown") not in by_key:
+        widgets.set_widget("classify_shown", max(results, key=lambda result: (result.accuracy, result.macro_f1)).request.key)
     key = st.selectbox(
         "Closer up",
         list(by_key),

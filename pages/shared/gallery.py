@@ -8,7 +8,7 @@ import streamlit as st
 
 from medfuncta_core.config import Kind, SignalSpec
 from medfuncta_core.errors import CheckpointError, MedFunctaError
-from pages.shared import state
+from pages.shared import state, widgets
 from pages.shared.components import tiles
 from pages.shared.handover import linked_source
 from pages.shared.messages import errors_shown_here, show_error
@@ -38,11 +38,11 @@ def show_gallery(kind: Kind | None = None) -> None:
         return
     wanted = state.recall("gallery_of")
     if wanted in names:
-        state.set_widget("gallery", wanted)
+        widgets.set_widget("gallery", wanted)
         state.remember("gallery_of", None)
-    elif state.widget("gallery") not in names:
-        current = state.widget("checkpoint")
-        state.set_widget("gallery", current if current in names else names[0])
+    elif widgets.widget("gallery") not in names:
+        current = widgets.widget("checkpoint")
+        widgets.set_widget("gallery", current if current in names else names[0])
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="gallery_head"):
         st.markdown("**Or pick one of ours**", width="content", help="Test signals, stored as latents and decoded as you look.")
         name = st.segmented_control("Gallery of", names, key="gallery", required=True, label_visibility="collapsed")
@@ -118,7 +118,7 @@ def _checkpoint_of(source: SetRow) -> str:
     """The checkpoint that a set was encoded with, else the current one where it is of the same kind, else the first such."""
     configs, info = state.list_configs(), state.load_set(source.set).info
     fitting = [name for name, config in configs.items() if config.signal and config.signal.kind == info.kind]
-    current = state.widget("checkpoint")
+    current = widgets.widget("checkpoint")
     wanted = [info.checkpoint, current if current in fitting else None, *fitting]
     return next((name for name in wanted if name in configs), "")
 

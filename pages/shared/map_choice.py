@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from medfuncta_core.mednf import EmbedRequest, MednfSet
-from pages.shared import state
+from pages.shared import state, widgets
 from pages.shared.handover import linked_source
 from pages.shared.map_settings import Search, choose_settings
 from pages.shared.sidebar import KIND_WORDS, Choice
@@ -42,8 +42,8 @@ def choose_set(choice: Choice | None, place: DeltaGenerator) -> str | None:
     known = state.recall("map_set_name")
     if known not in names:
         known = next((name for name in names if choice and state.load_set(name).info.checkpoint == choice.name), names[0])
-    if state.widget("map_set") not in names or state.recall("map_linked"):
-        state.set_widget("map_set", known)
+    if widgets.widget("map_set") not in names or state.recall("map_linked"):
+        widgets.set_widget("map_set", known)
         state.remember("map_linked", None)
     with place:
         name = st.selectbox("Set", names, key="map_set", help="A MedNF set: latents of a whole data set.", width=190)
@@ -148,12 +148,12 @@ def _settle_look(colours: list[str]) -> None:
     look = state.recall("map_look", lambda: {key: st.query_params.get(key, "") for key in ("map", "colour")})
     method, _, dims = look["map"].partition("-")
     words = {value: word for word, value in METHODS.items()}
-    if state.widget("map_method") is None:
-        state.set_widget("map_method", words.get(method, "UMAP"))
-    if state.widget("map_dims") is None:
-        state.set_widget("map_dims", "3D" if dims == "3d" else "2D")
-    if state.widget("map_colour") not in colours:
-        state.set_widget("map_colour", look["colour"] if look["colour"] in colours else colours[0])
+    if widgets.widget("map_method") is None:
+        widgets.set_widget("map_method", words.get(method, "UMAP"))
+    if widgets.widget("map_dims") is None:
+        widgets.set_widget("map_dims", "3D" if dims == "3d" else "2D")
+    if widgets.widget("map_colour") not in colours:
+        widgets.set_widget("map_colour", look["colour"] if look["colour"] in colours else colours[0])
 
 
 def _keep_look(look: dict[str, str], usual: dict[str, str]) -> None:

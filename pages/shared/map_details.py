@@ -6,7 +6,7 @@ from typing import Any
 
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.shared import state
+from pages.shared import state, widgets
 from pages.shared.map_file import placed_mark, show_file
 from pages.shared.map_point import show_point
 from pages.shared.map_selection import show_selection
@@ -34,7 +34,7 @@ def show_details(view: MapView, choice: Choice | None, place: DeltaGenerator) ->
 
 def _choose_focus(place: DeltaGenerator) -> str:
     """Clicks on the map choose too, so the widget follows what was remembered."""
-    state.set_widget("map_tab", state.recall("map_focus") or "point")
+    widgets.set_widget("map_tab", state.recall("map_focus") or "point")
     chosen = place.segmented_control(
         "Look at",
         list(TABS),
@@ -42,7 +42,7 @@ def _choose_focus(place: DeltaGenerator) -> str:
         key="map_tab",
         required=True,
         label_visibility="collapsed",
-        on_change=lambda: state.remember("map_focus", state.widget("map_tab")),
+        on_change=lambda: state.remember("map_focus", widgets.widget("map_tab")),
         width="stretch",
     )
     return chosen or "point"

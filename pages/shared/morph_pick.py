@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from medfuncta_core import figures
-from pages.shared import sources, state
+from pages.shared import sources, state, widgets
 from pages.shared.components import sheet, tiles
 from pages.shared.handover import FIT, show_open_in
 from pages.shared.messages import errors_shown_here, escape
@@ -57,7 +57,7 @@ def show_ends(network: Network, choice: Choice, labels: Sequence[str]) -> list[E
     standing = current_sources(network, labels)
     closing = state.recall("morph_close")
     if closing:
-        state.set_widget(f"choose-{closing}", False)
+        widgets.set_widget(f"choose-{closing}", False)
         state.remember("morph_close", None)
     ends: list[End] = []
     linked: set[Stored] = set()

@@ -11,7 +11,7 @@ from medfuncta_core.figures import Axis, Line, Quantity
 from medfuncta_core.runs import RunView, list_runs
 from medfuncta_core.runs.comparing import MOST_RUNS, comparison_csv, differing_settings, summarise
 from medfuncta_core.runs.curves import Curves, thin
-from pages.shared import state
+from pages.shared import state, widgets
 from pages.shared.runs_panel import choose_axis
 from pages.shared.views import CHART
 from pages.shared.words import bytes_words, seconds_words
@@ -38,11 +38,11 @@ def show_comparison() -> None:
 
 
 def _choose(names: list[str]) -> list[str]:
-    if state.widget("compare_runs") is None:
+    if widgets.widget("compare_runs") is None:
         wanted = [name for name in st.query_params.get("compare", "").split(",") if name in names]
-        state.set_widget("compare_runs", (wanted or names[:2])[:MOST_RUNS])
+        widgets.set_widget("compare_runs", (wanted or names[:2])[:MOST_RUNS])
     else:  # one of them may have been deleted
-        state.set_widget("compare_runs", [name for name in state.widget("compare_runs") if name in names])
+        widgets.set_widget("compare_runs", [name for name in widgets.widget("compare_runs") if name in names])
     chosen = st.multiselect(
         "Runs laid over each other",
         names,

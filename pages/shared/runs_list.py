@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from medfuncta_core.runs import RunView, list_runs, read_queue, read_run, set_slots
-from pages.shared import state
+from pages.shared import state, widgets
 from pages.shared.components import run_rows
 from pages.shared.run_queue import show_queue
 from pages.shared.words import seconds_words
@@ -32,8 +32,8 @@ MARKS = {
 def choose_view() -> str:
     """Runs, comparison or sweeps; in the address as `view`."""
     wanted = st.query_params.get("view", "runs").capitalize()
-    if state.widget("runs_view") is None:
-        state.set_widget("runs_view", wanted if wanted in VIEWS else VIEWS[0])
+    if widgets.widget("runs_view") is None:
+        widgets.set_widget("runs_view", wanted if wanted in VIEWS else VIEWS[0])
     view = st.segmented_control("View", VIEWS, key="runs_view", required=True, label_visibility="collapsed") or VIEWS[0]
     st.query_params["view"] = view.lower()
     return view

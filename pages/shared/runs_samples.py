@@ -8,7 +8,7 @@ import streamlit as st
 
 from medfuncta_core import figures
 from medfuncta_core.runs import RunView, Samples, list_sample_steps, read_samples
-from pages.shared import state
+from pages.shared import state, widgets
 from pages.shared.components import sheet
 from pages.shared.views import CHART
 
@@ -21,13 +21,13 @@ def choose_sample_step(run: RunView) -> int | None:
     if len(steps) < 2:
         return steps[-1] if steps else None
     key, kept = f"sample_step-{run.id}", state.recall(f"sample_step-{run.id}")
-    state.set_widget(key, kept if kept in steps else steps[-1])
+    widgets.set_widget(key, kept if kept in steps else steps[-1])
     return st.select_slider(
         "Pictures after step",
         steps,
         format_func=lambda step: f"{step:,}",
         key=key,
-        on_change=lambda: state.remember(key, None if state.widget(key) == steps[-1] else state.widget(key)),
+        on_change=lambda: state.remember(key, None if widgets.widget(key) == steps[-1] else widgets.widget(key)),
         help="Every validation adds one. At the right end it follows the newest; the dotted line in the curves marks it.",
     )
 

@@ -12,7 +12,7 @@ from medfuncta_core.errors import ConfigError
 from medfuncta_core.runs import list_runs
 from medfuncta_core.runs.sweep_kinds import ABLATIONS, Budget, SweepKind
 from medfuncta_core.runs.sweeps import plan_sweep, start_sweep
-from pages.shared import state
+from pages.shared import state, widgets
 from pages.shared.messages import errors_shown_here
 
 BUDGETS = {
@@ -70,7 +70,7 @@ def show_form() -> None:
                 axes={axis: tuple(_numbers(text, axis)) for axis, text in axes.items()},
             )
             st.query_params["sweep"] = name
-            state.forget_widget("sweep_shown")
+            widgets.forget_widget("sweep_shown")
             st.rerun()
 
 

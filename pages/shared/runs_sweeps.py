@@ -9,7 +9,7 @@ import streamlit as st
 from medfuncta_core.runs.sweep_kinds import ABLATIONS
 from medfuncta_core.runs.sweep_results import SweepResult, collect, read_result
 from medfuncta_core.runs.sweeps import SweepView, continue_sweep, delete_sweep, list_sweeps, read_sweep, stop_sweep
-from pages.shared import state
+from pages.shared import state, widgets
 from pages.shared.messages import errors_shown_here
 from pages.shared.runs_sweep_form import show_form
 from pages.shared.runs_sweep_result import show_result
@@ -64,9 +64,9 @@ def _choose(sweeps: list[SweepView], examples: dict[str, SweepResult]) -> Shown 
     by_name = {shown.name: shown for shown in (*own, *kept)}
     if not by_name:
         return None
-    if state.widget("sweep_shown") not in by_name:
+    if widgets.widget("sweep_shown") not in by_name:
         wanted = st.query_params.get("sweep", "")
-        state.set_widget("sweep_shown", wanted if wanted in by_name else next(iter(by_name)))
+        widgets.set_widget("sweep_shown", wanted if wanted in by_name else next(iter(by_name)))
     name = st.selectbox("Sweep", list(by_name), format_func=lambda name: by_name[name].words, key="sweep_shown")
     st.query_params["sweep"] = name
     return by_name[name]
@@ -105,8 +105,8 @@ def _show_head(sweep: SweepView) -> None:
 
 
 def _compare(runs: list[str]) -> None:
-    state.set_widget("runs_view", "Compare")
-    state.set_widget("compare_runs", runs)
+    widgets.set_widget("runs_view", "Compare")
+    widgets.set_widget("compare_runs", runs)
 
 
 @st.dialog("Delete this sweep?", on_dismiss=lambda: state.remember("asked", None))

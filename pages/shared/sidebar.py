@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from medfuncta_core.config import CheckpointConfig, Kind
-from pages.shared import state
+from pages.shared import state, widgets
 
 KIND_WORDS = {"ecg": "ECG", "image": "image", "volume": "volume"}
 
@@ -70,7 +70,7 @@ def describe(config: CheckpointConfig) -> str:
 
 def _follow_checkpoint() -> None:
     """A visitor chose another checkpoint: its gallery comes up, and a gallery signal of another kind goes."""
-    name, configs, source = state.widget("checkpoint"), state.list_configs(), state.recall("source")
+    name, configs, source = widgets.widget("checkpoint"), state.list_configs(), state.recall("source")
     state.remember("gallery_of", name)
     if isinstance(source, state.Stored):
         config = configs[name]
@@ -82,12 +82,12 @@ def _apply_wanted(configs: dict[str, CheckpointConfig]) -> None:
     """A choice made by code or by the address, before the widget is drawn."""
     wanted = state.recall("wanted_checkpoint")
     state.remember("wanted_checkpoint", None)
-    if wanted is None and state.widget("checkpoint") is None:
+    if wanted is None and widgets.widget("checkpoint") is None:
         wanted = st.query_params.get("checkpoint")
     if wanted in configs:
-        state.set_widget("checkpoint", wanted)
-    elif state.widget("checkpoint") not in configs:
-        state.set_widget("checkpoint", next(iter(configs)))
+        widgets.set_widget("checkpoint", wanted)
+    elif widgets.widget("checkpoint") not in configs:
+        widgets.set_widget("checkpoint", next(iter(configs)))
 
 
 def accelerated() -> bool:

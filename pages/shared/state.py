@@ -104,21 +104,6 @@ def recall(name: str, make: Callable[[], Any] = lambda: None) -> Any:
     return st.session_state[key]
 
 
-def set_widget(key: str, value: Any) -> None:
-    """Give a widget a value before it is drawn."""
-    st.session_state[key] = value
-
-
-def forget_widget(key: str) -> None:
-    """Let a widget take its value from the address, or its default, the next time it is drawn."""
-    st.session_state.pop(key, None)
-
-
-def widget(key: str, default: Any = None) -> Any:
-    """A widget's value, also before it is drawn in this run."""
-    return st.session_state.get(key, default)
-
-
 def request_checkpoint(name: str) -> None:
     """Choose a checkpoint from code; takes effect at the start of the next run, before its widget is drawn."""
     remember("wanted_checkpoint", name)

@@ -12,7 +12,7 @@ from medfuncta_core.signals import DataSurvey, survey_data_set
 from medfuncta_core.signals.data_sets import path_exists
 from medfuncta_core.signals.keeping import MAX_UPLOAD_BYTES, keep_data_set, list_kept
 from medfuncta_core.signals.medmnist_files import cached_medmnist, find_medmnist, list_medmnist
-from pages.shared import state
+from pages.shared import state, widgets
 from pages.shared.messages import errors_shown_here
 from pages.shared.train_download import show_download
 
@@ -37,8 +37,8 @@ class TrainData:
 def choose_data() -> TrainData | None:
     """Draw the choice; None while there is nothing to train on, which the page then says what to do about."""
     _open_linked_data()
-    if state.widget("data_from") is None:
-        state.set_widget("data_from", MEDMNIST)
+    if widgets.widget("data_from") is None:
+        widgets.set_widget("data_from", MEDMNIST)
     where = st.segmented_control("Where is the data?", [MEDMNIST, UPLOAD, PATH], required=True, key="data_from")
     chosen: TrainData | None = None
     with errors_shown_here():
@@ -60,13 +60,13 @@ def _open_linked_data() -> None:
     data = st.query_params.get("data", "")
     name, _, edge = data.partition(":")
     if name in list_medmnist():
-        state.set_widget("medmnist_name", name)
+        widgets.set_widget("medmnist_name", name)
         sizes = [size for size in list_medmnist()[name] if str(size) == edge]
-        state.set_widget(f"medmnist_edge-{name}", sizes[0] if sizes else 28)
+        widgets.set_widget(f"medmnist_edge-{name}", sizes[0] if sizes else 28)
     elif data:
         kept = Path(data) in list_kept(state.data_root().resolve())
-        state.set_widget("data_from", UPLOAD if kept else PATH)
-        state.set_widget("kept_data" if kept else "data_path", data)
+        widgets.set_widget("data_from", UPLOAD if kept else PATH)
+        widgets.set_widget("kept_data" if kept else "data_path", data)
 
 
 def _choose_medmnist() -> TrainData | None:
@@ -75,8 +75,8 @@ def _choose_medmnist() -> TrainData | None:
         "Data set", list(sets), key="medmnist_name", help="MedMNIST's own names; a name that ends in 3d holds volumes."
     )
     size = f"medmnist_edge-{name}"
-    if state.widget(size) is None:
-        state.set_widget(size, sets[name][0])
+    if widgets.widget(size) is None:
+        widgets.set_widget(size, sets[name][0])
     edge = st.segmented_control("Size", sets[name], required=True, key=size, help="Points per axis as published.")
     flag = find_medmnist(f"{name}:{edge}")
     if flag is None or not cached_medmnist(flag).is_file():
@@ -99,7 +99,7 @@ def _choose_upload() -> str:
     if file is not None and state.recall("kept_upload") != file.file_id:
         kept = keep_data_set(file.getvalue(), file.name, state.data_root())
         state.remember("kept_upload", file.file_id)
-        state.set_widget("kept_data", str(kept.resolve()))
+        widgets.set_widget("kept_data", str(kept.resolve()))
     there = [str(path) for path in list_kept(state.data_root().resolve())]
     if not there:
         return ""

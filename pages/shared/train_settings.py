@@ -11,7 +11,7 @@ from medfuncta_core.config import PRESETS, Preset
 from medfuncta_core.runs import RunRequest
 from medfuncta_core.runs.knobs import KNOBS, OPTIONAL, Knob, changes, step_of
 from medfuncta_core.runs.suggesting import compression, suggest_presets, suggest_shapes, validation_percent, validation_signals
-from pages.shared import state
+from pages.shared import widgets
 from pages.shared.sidebar import Choice, accelerated
 from pages.shared.train_data import TrainData
 
@@ -56,8 +56,8 @@ def choose_training(data: TrainData, choice: Choice | None) -> RunRequest:
 def _choose_preset(data: TrainData) -> str:
     names = suggest_presets(data.survey.shape, accelerated=accelerated())
     key = f"preset-{data.survey.kind}"
-    if state.widget(key) is None and st.query_params.get("preset") in names:
-        state.set_widget(key, st.query_params["preset"])
+    if widgets.widget(key) is None and st.query_params.get("preset") in names:
+        widgets.set_widget(key, st.query_params["preset"])
     name = st.selectbox(
         "Preset",
         names,

@@ -11,7 +11,7 @@ from medfuncta_core.figures import MAGMA, encode_png, to_data_url
 from medfuncta_core.figures.flights import Look, picture_cut
 from medfuncta_core.geometry import Cut
 from medfuncta_core.volumes import CT_WINDOWS, CutView, LinkedPlane, Window, whole_window
-from pages.shared import state
+from pages.shared import widgets
 from pages.shared.fit_panel import Display
 from pages.shared.messages import errors_shown_here
 from pages.shared.views import shape_words
@@ -83,12 +83,12 @@ def _choose_window(run: VolumeRun) -> Window:
 
 
 def _apply_preset(key: str, whole: Window) -> None:
-    _set_window(key, CT_WINDOWS.get(state.widget(f"window_preset-{key}") or WHOLE, whole))
+    _set_window(key, CT_WINDOWS.get(widgets.widget(f"window_preset-{key}") or WHOLE, whole))
 
 
 def _set_window(key: str, window: Window) -> None:
-    state.set_widget(f"level-{key}", window.level)
-    state.set_widget(f"width-{key}", window.width)
+    widgets.set_widget(f"level-{key}", window.level)
+    widgets.set_widget(f"width-{key}", window.width)
 
 
 def _choose_labels(run: VolumeRun) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from medfuncta_core.figures.flights import Look
-from pages.shared import state, views
+from pages.shared import state, views, widgets
 from pages.shared.fit_panel import Display, show_fit
 from pages.shared.messages import escape
 from pages.shared.volume_between import show_between
@@ -49,8 +49,8 @@ def _show_step(run: VolumeRun, index: int, display: Display, live: bool) -> None
             views.show_curves(run, index, beside=False)
         return
     with st.container(horizontal=True, gap="small", vertical_alignment="center", key="volume_bar"):
-        if state.widget("volume_view") is None:  # not drawn while a volume was fitted: Streamlit forgot it
-            state.set_widget("volume_view", state.recall("volume_view_kept", lambda: next(iter(VIEWS))))
+        if widgets.widget("volume_view") is None:  # not drawn while a volume was fitted: Streamlit forgot it
+            widgets.set_widget("volume_view", state.recall("volume_view_kept", lambda: next(iter(VIEWS))))
         name = st.segmented_control("Look at it", list(VIEWS), required=True, key="volume_view", label_visibility="collapsed")
         name = name or next(iter(VIEWS))
         state.remember("volume_view_kept", name)

@@ -9,7 +9,7 @@ import streamlit as st
 from medfuncta_core.figures.flights import Look
 from medfuncta_core.geometry import Cut, geometry_of
 from medfuncta_core.volumes import CutView, LinkedPlane, clamp_index, depth_of, link_planes, region_voxels
-from pages.shared import state
+from pages.shared import widgets
 from pages.shared.components.volumes import SliceActions, slices
 from pages.shared.volume_looks import error_scale, linked, picture_row
 from pages.shared.volume_run import VolumeRun
@@ -69,7 +69,7 @@ def _choose_places(run: VolumeRun, planes: Sequence[LinkedPlane]) -> list[int]:
     factors: list[int] = []
     for column, plane in zip(st.columns(3, gap="medium"), planes, strict=True):
         key = f"at-{id(run)}-{plane.across}"
-        state.set_widget(key, run.at[plane.across])
+        widgets.set_widget(key, run.at[plane.across])
         last = run.geometry.shape[plane.across] - 1.0
         column.slider(
             f"{plane.cut.name}",
@@ -116,7 +116,7 @@ def _choose_mode(run: VolumeRun) -> bool:
 
 def _slide(run: VolumeRun, axis: int, key: str) -> None:
     place = list(run.at)
-    place[axis] = state.widget(key)
+    place[axis] = widgets.widget(key)
     move(run, place)
 
 
@@ -128,7 +128,7 @@ def move(run: VolumeRun, place: Sequence[float]) -> None:
 def _draw_box(run: VolumeRun, row: int, sides: Sequence[float]) -> None:
     left, top, right, bottom = sides
     run.box = row, (left, top, right, bottom)
-    state.set_widget("volume_dragging", "Moves the crosshair")
+    widgets.set_widget("volume_dragging", "Moves the crosshair")
 
 
 def _forget(run: VolumeRun) -> None:

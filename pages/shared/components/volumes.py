@@ -8,7 +8,7 @@ from typing import Any
 
 from streamlit.components.v2 import component
 
-from pages.shared import state
+from pages.shared import widgets
 from pages.shared.components import FOLDER, _component
 
 _slices = component(
@@ -49,15 +49,15 @@ def slices(rows: Sequence[Mapping[str, Any]], actions: SliceActions, *, key: str
     """
 
     def moved() -> None:
-        if (index := state.widget(key).moved) is not None:
+        if (index := widgets.widget(key).moved) is not None:
             actions.moved(index)
 
     def picked() -> None:
-        if (point := state.widget(key).picked) is not None:
+        if (point := widgets.widget(key).picked) is not None:
             actions.picked(int(point["row"]), point["x"], point["y"])
 
     def boxed() -> None:
-        if (box := state.widget(key).boxed) is not None:
+        if (box := widgets.widget(key).boxed) is not None:
             actions.boxed(int(box["row"]), box["sides"])
 
     defaults = {"index": None, "shape": None, "mode": "cross", "box": None, "cross": True, "scale": None, "smooth": False}
