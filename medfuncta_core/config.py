@@ -219,6 +219,7 @@ class Metrics(Config):
 
     split: str
     n: int = Field(ge=1)
+    spread: bool = Field(default=False, description="Signals are evenly spread over the split, not its first ones.")
     fit_steps: int = Field(ge=1)
     method: FitMethod = Field(default="gradient_descent", description="How each signal was fitted.")
     mse: float
@@ -270,12 +271,8 @@ def _preset(
 
 
 _PUBLISHED = {"residual": True, "modulate_first": True, "output_offset": 0.5}  # switches of the published code; train faster
-_CPU_RECIPE: dict[str, Any] = {"fit_method": "gauss_newton"} | {
-    "inner_steps": 5,
-    "outer_lr": 1e-4,
-    "final_lr_ratio": 0.01,
-    "skip_ratio": 3.0,
-}
+_CPU_RATES = {"outer_lr": 1e-4, "final_lr_ratio": 0.01, "skip_ratio": 3.0}
+_CPU_RECIPE: dict[str, Any] = {"fit_method": "gauss_newton", "inner_steps": 5} | _CPU_RATES
 _SMALL_RECIPE = _CPU_RECIPE | {"inner_lr": 0.2, "warmup_steps": 50, "average_decay": 0.99}
 _VOLUME_RECIPE: dict[str, Any] = _SMALL_RECIPE | {"inner_lr": 0.6}
 

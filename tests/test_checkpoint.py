@@ -220,7 +220,7 @@ def test_list_checkpoints_reads_configurations_and_skips_what_is_none(directory:
 
 def test_update_metrics_replaces_the_same_split_and_rewrites_the_card(directory: Path) -> None:
     weights = (directory / "model.safetensors").read_bytes()
-    update_metrics(directory, Metrics(split="val", n=2, fit_steps=20, mse=1e-4, psnr=40.25))
+    update_metrics(directory, Metrics(split="val", n=2, spread=True, fit_steps=20, mse=1e-4, psnr=40.25))
     config = update_metrics(directory, METRICS.model_copy(update={"psnr": 31.5}))
     assert load_checkpoint(directory).config == config
     assert [(known.split, known.psnr) for known in config.metrics] == [("val", 40.25), ("test", 31.5)]

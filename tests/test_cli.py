@@ -129,7 +129,6 @@ def test_command_line_runs_as_a_module(checkpoint: Path, archive: Path) -> None:
         ["evaluate"],
         ["evaluate", "checkpoint", "--data", "x", "--split", "all"],
         ["evaluate", "checkpoint", "--data", "x", "--limit", "0"],
-        ["evaluate", "checkpoint", "--data", "x", "--split", "val", "--update-card"],
         ["evaluate", "checkpoint", "--data", "x", "--fit-steps", "many"],
         ["decode", "checkpoint", "latent.npy", "--shape", "8,six", "--out", "x.png"],
         ["decode", "checkpoint", "latent.npy", "--shape", "8,0", "--out", "x.png"],
@@ -191,6 +190,17 @@ def test_evaluate_update_card_keeps_a_row_for_every_method(checkpoint: Path, arc
     assert (first.method, second.method) == ("gauss_newton", "gradient_descent")
     assert first.psnr > second.psnr
     assert "--fit-steps 6 --method gauss_newton --json" in (checkpoint / "CARD.md").read_text()
+
+
+def test_evaluate_update_card_has_a_row_and_a_command_for_every_split(checkpoint: Path, archive: Path) -> None:
+    for split in ("train", "val", "test"):
+        printed = _json("evaluate", checkpoint, "--data", archive, "--split", split, "--fit-steps", 2, "--update-card")
+        stored = load_checkpoint(checkpoint).config.metrics[-1]
+        assert (stored.split, stored.psnr, stored.n, stored.spread) == (split, printed["psnr"], printed["n"], False)
+    card = (checkpoint / "CARD.md").read_text()
+    rows = [line.split("|")[1].strip() for line in card.splitlines() if line.startswith("| t") or line.startswith("| v")]
+    assert rows == ["test", "val", "train"]
+    assert [f"--split {split} " in card for split in rows] == [True] * 3
 
 
 def test_evaluate_update_card_states_what_it_prints(checkpoint: Path, archive: Path) -> None:

@@ -251,7 +251,9 @@ def _exported_step(directory: Path) -> int | None:
 
 
 def _metrics(found: Validation) -> Metrics:
-    return Metrics(split="val", n=found.n, fit_steps=found.fit_steps, mse=found.mse, psnr=found.psnr, ssim=found.ssim)
+    return Metrics(
+        split="val", n=found.n, spread=True, fit_steps=found.fit_steps, mse=found.mse, psnr=found.psnr, ssim=found.ssim
+    )
 
 
 def _tell(event: Validation | Recovery) -> str:
