@@ -77,7 +77,7 @@ def test_page_without_checkpoints_says_how_to_get_one(tmp_path: Path, monkeypatc
 def test_empty_page_says_what_to_do(visit: Visit) -> None:
     page = visit()
     assert "Drop a file or pick" in page.info[0].value
-    assert page.selectbox(key="checkpoint").options == ["tiny-ecg", "tiny-picture", "tiny-volume"]
+    assert page.sidebar.selectbox[0].options == ["tiny-ecg", "tiny-picture", "tiny-volume"]
     assert any("not for diagnosis" in caption.value for caption in page.main.caption)
 
 
@@ -85,7 +85,7 @@ def test_empty_page_says_what_to_do(visit: Visit) -> None:
 def test_upload_chooses_the_checkpoint_of_its_kind_and_is_fitted(visit: Visit, tmp_path: Path, kind: str) -> None:
     page = upload(visit(), *a_file(kind, tmp_path))
     assert not page.error
-    assert page.selectbox(key="checkpoint").value == f"tiny-{kind}"
+    assert page.sidebar.selectbox[0].value == f"tiny-{kind}"
     run = page.session_state["medfuncta.run"]
     assert len(run.history) == 21
     assert run.result.psnr > run.history[0].psnr + 1
@@ -216,10 +216,10 @@ def test_address_opens_checkpoint_and_gallery_item(visit: Visit) -> None:
 
 def test_checkpoint_can_be_changed_and_a_wrong_kind_is_explained(visit: Visit) -> None:
     page = upload(visit(), "scan.png", picture_png())
-    page.selectbox(key="checkpoint").set_value("tiny-ecg").run()
+    page.sidebar.selectbox[0].set_value("tiny-ecg").run()
     assert "scan.png" in page.error[0].value
     assert "choose a checkpoint that fits" in page.error[0].value
-    settle(page.selectbox(key="checkpoint").set_value("tiny-picture").run())
+    settle(page.sidebar.selectbox[0].set_value("tiny-picture").run())
     assert not page.error
     assert metrics(page)
 

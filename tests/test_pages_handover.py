@@ -39,7 +39,7 @@ def visit(**address: str) -> AppTest:
 
 def test_row_of_a_set_is_fitted_with_its_own_checkpoint() -> None:
     page = visit(set="tiny-picture-set", row="3")
-    assert page.selectbox(key="checkpoint").value == "tiny-picture"
+    assert page.sidebar.selectbox[0].value == "tiny-picture"
     signal = page.session_state["medfuncta.run"].signal
     assert signal.name == "tiny-picture-set train/3"
     assert "Decoded from a stored latent" in signal.notes[0]

@@ -79,7 +79,7 @@ def test_morph_of_two_gallery_signals_is_there_at_once() -> None:
 
 def test_address_opens_both_ends_and_a_set_brings_its_checkpoint() -> None:
     page = visit(a="tiny-volume-set#3", b="tiny-volume-set#5", path="spherical")
-    assert page.selectbox(key="checkpoint").value == "tiny-volume"
+    assert page.sidebar.selectbox[0].value == "tiny-volume"
     assert "tiny-volume-set train/3" in ends(page)["A"].replace("\\", "")
     assert address(page)["path"] == "spherical"
     assert metrics(page)["A to B"] == metrics(visit(a="tiny-volume-set#3", b="tiny-volume-set#5"))["A to B"]
@@ -102,7 +102,7 @@ def test_swap_and_another_checkpoint() -> None:
     page = visit(checkpoint="tiny-picture")
     page.button(key="swap").click().run()
     assert (address(page)["a"], address(page)["b"]) == ("tiny-picture/1", "tiny-picture/0")
-    page.selectbox(key="checkpoint").set_value("tiny-ecg").run()
+    page.sidebar.selectbox[0].set_value("tiny-ecg").run()
     assert not page.exception
     assert address(page)["a"].startswith("tiny-ecg-set#")
     assert any("Beats over one another" in text.value for text in page.markdown)
@@ -118,7 +118,7 @@ def test_dropped_file_becomes_an_end_and_chooses_its_checkpoint(kind: str, tmp_p
     name, make = files[kind]
     page = drop(visit(checkpoint="tiny-picture"), "B", name, make())
     assert not page.error, page.error
-    assert page.selectbox(key="checkpoint").value == f"tiny-{kind}"
+    assert page.sidebar.selectbox[0].value == f"tiny-{kind}"
     assert name.partition(".")[0] in ends(page)["B"]
     assert "b" not in address(page)
     assert "A to B" in metrics(page)

@@ -53,7 +53,7 @@ def test_fresh_visit_shows_the_map_and_what_to_do() -> None:
     assert "56" in words(page)
     assert "Nothing is opened yet" in words(page)
     assert page.query_params["set"] == SET
-    assert page.selectbox(key="checkpoint").value == "tiny-picture"  # the set's own network
+    assert page.sidebar.selectbox[0].value == "tiny-picture"  # the set's own network
     assert page.selectbox(key="map_colour").options == ["Class", "PSNR (dB)", "SSIM", "Split", "Squared error"]
 
 

@@ -153,7 +153,7 @@ def test_fork_promote_and_delete_ask_and_do(visit: Visit, tmp_path: Path, traine
     page.button(key="promote_go").click().run()
     assert not page.error
     assert "mine" in page.success[0].value
-    assert page.selectbox(key="checkpoint").value == "mine"
+    assert page.sidebar.selectbox[0].value == "mine"
     assert "Made by a test" in (tmp_path / "checkpoints" / "mine" / "CARD.md").read_text()
 
 

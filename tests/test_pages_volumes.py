@@ -74,7 +74,7 @@ def fitted(visit: Visit, tmp_path: Path) -> AppTest:
 
 def test_empty_page_offers_volumes_only(visit: Visit) -> None:
     page = visit()
-    assert page.selectbox(key="checkpoint").options == ["tiny-volume"]
+    assert page.sidebar.selectbox[0].options == ["tiny-volume"]
     assert "Drop a file or pick" in page.info[0].value
 
 

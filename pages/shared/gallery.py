@@ -12,6 +12,7 @@ from pages.shared import state, widgets
 from pages.shared.components import tiles
 from pages.shared.handover import linked_source
 from pages.shared.messages import errors_shown_here, show_error
+from pages.shared.sidebar import chosen_name
 from pages.shared.state import Pick, SetRow, Stored
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def show_gallery(kind: Kind | None = None) -> None:
         widgets.set_widget("gallery", wanted)
         state.remember("gallery_of", None)
     elif widgets.widget("gallery") not in names:
-        current = widgets.widget("checkpoint")
+        current = chosen_name()
         widgets.set_widget("gallery", current if current in names else names[0])
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="gallery_head"):
         st.markdown("**Or pick one of ours**", width="content", help="Test signals, stored as latents and decoded as you look.")
@@ -118,7 +119,7 @@ def _checkpoint_of(source: SetRow) -> str:
     """The checkpoint that a set was encoded with, else the current one where it is of the same kind, else the first such."""
     configs, info = state.list_configs(), state.load_set(source.set).info
     fitting = [name for name, config in configs.items() if config.signal and config.signal.kind == info.kind]
-    current = widgets.widget("checkpoint")
+    current = chosen_name()
     wanted = [info.checkpoint, current if current in fitting else None, *fitting]
     return next((name for name in wanted if name in configs), "")
 

@@ -41,7 +41,7 @@ def show_sidebar(kind: Kind | None = None) -> Choice | None:
         name = st.selectbox(
             "Checkpoint",
             list(configs),
-            key="checkpoint",
+            key=widgets.replaceable_key("checkpoint"),
             on_change=_follow_checkpoint,
             help="A shared network, meta-learned on one kind of data. Your signal becomes a latent vector that modulates it.",
         )
@@ -50,6 +50,11 @@ def show_sidebar(kind: Kind | None = None) -> Choice | None:
         device = st.selectbox("Device", _devices(), key="device", help="Where fits run. Auto takes the GPU when there is one.")
         st.caption("Light or dark: menu :material/more_vert: at the top right.")
     return Choice(name, configs[name], device)
+
+
+def chosen_name() -> str | None:
+    """Name of the chosen checkpoint, also before the sidebar is drawn in this run."""
+    return widgets.widget(widgets.replaceable_key("checkpoint"))
 
 
 def describe(config: CheckpointConfig) -> str:
@@ -70,9 +75,9 @@ def describe(config: CheckpointConfig) -> str:
 
 def _follow_checkpoint() -> None:
     """A visitor chose another checkpoint: its gallery comes up, and a gallery signal of another kind goes."""
-    name, configs, source = widgets.widget("checkpoint"), state.list_configs(), state.recall("source")
+    name, configs, source = chosen_name(), state.list_configs(), state.recall("source")
     state.remember("gallery_of", name)
-    if isinstance(source, state.Stored):
+    if isinstance(source, state.Stored) and name in configs:
         config = configs[name]
         if config.signal and state.kind_of(source) not in (None, config.signal.kind):
             state.choose_source(None)
@@ -82,12 +87,12 @@ def _apply_wanted(configs: dict[str, CheckpointConfig]) -> None:
     """A choice made by code or by the address, before the widget is drawn."""
     wanted = state.recall("wanted_checkpoint")
     state.remember("wanted_checkpoint", None)
-    if wanted is None and widgets.widget("checkpoint") is None:
+    if wanted is None and chosen_name() is None:
         wanted = st.query_params.get("checkpoint")
-    if wanted in configs:
-        widgets.set_widget("checkpoint", wanted)
-    elif widgets.widget("checkpoint") not in configs:
-        widgets.set_widget("checkpoint", next(iter(configs)))
+    if wanted in configs and wanted != chosen_name():
+        widgets.replace_widget("checkpoint", wanted)
+    elif chosen_name() not in configs:
+        widgets.replace_widget("checkpoint", next(iter(configs)))
 
 
 def accelerated() -> bool:

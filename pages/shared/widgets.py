@@ -26,6 +26,29 @@ def set_widget(key: str, value: Any) -> None:
     st.session_state[key] = value
 
 
+def replace_widget(name: str, value: Any) -> None:
+    """Put a new widget with a value in place of the one that may stand already.
+
+    A fragment's turn that a busy browser sent before it drew the new value carries the old one, which would count as
+    somebody's choice and call the widget's `on_change`. What it says of a widget that is gone is nobody's.
+
+    Args:
+        name: Of the widget; `replaceable_key` is its key.
+        value: What the new one shows.
+    """
+    if replaceable_key(name) in st.session_state:
+        forget_widget(replaceable_key(name))
+        turns: dict[str, int] = state.recall("turns", dict[str, int])
+        turns[name] = turns.get(name, 0) + 1
+    set_widget(replaceable_key(name), value)
+
+
+def replaceable_key(name: str) -> str:
+    """The key of a widget that code replaces, as it is now."""
+    turn = state.recall("turns", dict[str, int]).get(name, 0)
+    return f"{name}-{turn}" if turn else name
+
+
 def begin_run(page: str) -> None:
     """Give widgets once more what code gave them on this page.
 

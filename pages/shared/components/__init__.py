@@ -6,11 +6,13 @@ building it anew: pictures change without a flicker while a fit runs, and the be
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from streamlit.components.v2 import component
+
+from pages.shared import state, widgets
 
 FOLDER = Path(__file__).parent
 
@@ -19,6 +21,23 @@ def _component(name: str, before: str = "") -> Any:
     """A component of the files that carry its name; `before` is script that its own stands on."""
     css, js = ((FOLDER / f"{name}.{ending}").read_text(encoding="utf-8") for ending in ("css", "js"))
     return component(f"medfuncta_{name}", html="<div class='root'></div>", css=css, js=before + js)
+
+
+def keeping(key: str, name: str) -> Callable[[], None]:
+    """What a component calls when something was done in it, so that a run that is cut short does not lose it."""
+
+    def keep() -> None:
+        if (value := getattr(widgets.widget(key), name)) is not None:
+            state.remember(f"{key}.{name}", value)
+
+    return keep
+
+
+def kept(key: str, name: str) -> Any:
+    """What was done in a component since it was asked last, or None."""
+    value = state.recall(f"{key}.{name}")
+    state.remember(f"{key}.{name}", None)
+    return value
 
 
 _tiles, _panes, _compare, _sheet, _runs, _curves = (
@@ -43,7 +62,8 @@ def tiles(
         The `id` picked in this run, or None.
     """
     data = {"items": list(items), "selected": selected, "label": label, "wrap": wrap, "dense": dense}
-    return _tiles(data=data, key=key, on_picked_change=lambda: None).picked
+    _tiles(data=data, key=key, on_picked_change=keeping(key, "picked"))
+    return kept(key, "picked")
 
 
 def panes(rows: Sequence[Sequence[Mapping[str, Any]]], *, scale: Mapping[str, Any] | None, smooth: bool, key: str) -> None:
@@ -99,7 +119,8 @@ def run_rows(items: Sequence[Mapping[str, Any]], selected: str | None, *, label:
         The `id` picked in this run, or None.
     """
     data = {"items": [dict(item) for item in items], "selected": selected, "label": label}
-    return _runs(data=data, key=key, on_picked_change=lambda: None).picked
+    _runs(data=data, key=key, on_picked_change=keeping(key, "picked"))
+    return kept(key, "picked")
 
 
 def live_curves(chart: Mapping[str, Any], *, alt: str, key: str) -> None:

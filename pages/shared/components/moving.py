@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pages.shared.components import FOLDER, _component
+from pages.shared.components import FOLDER, _component, keeping, kept
 
 REGL = "const createREGL = (() => { const module = { exports: {} }, exports = module.exports;\n%s\nreturn module.exports; })();\n"
 """How regl becomes a name in the map's script."""
@@ -41,8 +41,8 @@ def latent_map(packed: bytes, *, key: str) -> MapClick:
         packed: What `figures.pack_map` made; sent again only when it changes.
         key: Stable widget key.
     """
-    result = _map(data=packed, key=key, on_picked_change=lambda: None, on_selected_change=lambda: None)
-    return MapClick(result.picked, result.selected)
+    _map(data=packed, key=key, on_picked_change=keeping(key, "picked"), on_selected_change=keeping(key, "selected"))
+    return MapClick(kept(key, "picked"), kept(key, "selected"))
 
 
 def courier(name: str, pictures: Mapping[int, Mapping[str, str]], marks: Sequence[Mapping[str, Any]], *, key: str) -> list[int]:
