@@ -15,6 +15,7 @@ from torch import Tensor
 from medfuncta_core.config import MetaConfig
 from medfuncta_core.fields import FieldPasses, ModulatedSIREN, passes_for
 from medfuncta_core.grids import ContextSet
+from medfuncta_core.learning.adamw import KEYS, Moments, adamw_step, start_moments
 from medfuncta_core.learning.captured import MetaGradients
 from medfuncta_core.learning.meta_gradient import MetaGradient, StepIndices
 from medfuncta_core.learning.ranks import ALONE, Ranks
@@ -64,14 +65,7 @@ class MetaLearner:
         weights = {name: parameter.detach() for name, parameter in self.field.named_parameters()}
         self._slots = {slot: slot.of(weights) for _, slots in self._groups for slot in slots}
         self._meta_gradient = MetaGradients(self.passes or passes_for(self.field))
-        self._optimiser = torch.optim.AdamW(
-            [{"params": [self._slots[slot] for slot in slots]} for _, slots in self._groups],
-            lr=meta.outer_lr,
-            betas=(0.9, meta.adam_beta2),
-            weight_decay=meta.weight_decay,
-            foreach=False,
-            fused=self.field.first_weight.is_cuda,
-        )
+        self._moments: dict[_Slot, Moments] = {}
         if meta.average_decay is not None:
             self.average = ModulatedSIREN(self.field.config).to(self.field.first_weight.device).requires_grad_(False)
             self.average.load_state_dict(self.field.state_dict())
@@ -93,7 +87,7 @@ class MetaLearner:
         meta = self.meta
         found = self._meta_gradient(context, indices, inner_lr=meta.inner_lr, second_order=meta.second_order)
         found = _average(found, self.ranks, meta.batch_size)
-        norm = math.sqrt(sum(torch.stack([g.square().sum() for g in found.gradients.values()]).tolist()))
+        norm = float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in found.gradients.values()])))
         skipped = self._too_steep(norm)
         if math.isfinite(norm):
             self.norms = [*self.norms[-NORM_WINDOW + 1 :], norm]
@@ -112,19 +106,30 @@ class MetaLearner:
 
     @torch.no_grad()
     def _apply(self, gradients: dict[str, Tensor], factor: float, lr: float) -> None:
-        for group, (scale, _) in zip(self._optimiser.param_groups, self._groups, strict=True):
-            group["lr"] = lr * scale
-        for slot, tensor in self._slots.items():
-            tensor.grad = slot.of(gradients) * factor
-        self._optimiser.step()
+        """Update the field; the gradients are scaled in place."""
+        if factor != 1:
+            for gradient in gradients.values():
+                gradient.mul_(factor)
+        for scale, slots in self._groups:
+            for slot in slots:
+                if slot not in self._moments:
+                    self._moments[slot] = start_moments(self._slots[slot])
+            adamw_step(
+                [self._slots[slot] for slot in slots],
+                [slot.of(gradients) for slot in slots],
+                [self._moments[slot] for slot in slots],
+                lr=lr * scale,
+                betas=(0.9, self.meta.adam_beta2),
+                weight_decay=self.meta.weight_decay,
+            )
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resumed run needs besides `scalars`, by name: weights, average, and AdamW's moments."""
         state = {f"field.{name}": value.detach() for name, value in self.field.named_parameters()}
         if self.average is not None:
             state |= {f"average.{name}": value.detach() for name, value in self.average.named_parameters()}
-        for slot, tensor in self._slots.items():
-            for key, value in self._optimiser.state.get(tensor, {}).items():
+        for slot, moments in self._moments.items():
+            for key, value in moments.items():
                 state[f"adam.{key}.{slot.name}.{slot.layer}"] = value
         return state
 
@@ -139,11 +144,11 @@ class MetaLearner:
                 for name, parameter in module.named_parameters() if module is not None else ():
                     parameter.copy_(tensors[f"{prefix}.{name}"])
         self.norms = list(norms)
-        self._optimiser.state.clear()
+        self._moments.clear()
         for slot, tensor in self._slots.items():
-            moments = {key: tensors.get(f"adam.{key}.{slot.name}.{slot.layer}") for key in ("step", "exp_avg", "exp_avg_sq")}
+            moments = {key: tensors.get(f"adam.{key}.{slot.name}.{slot.layer}") for key in KEYS}
             if moments["step"] is not None:
-                self._optimiser.state[tensor] = {
+                self._moments[slot] = {
                     key: value.to(tensor.device, copy=True) for key, value in moments.items() if value is not None
                 }
 
