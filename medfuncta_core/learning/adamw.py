@@ -45,7 +45,7 @@ def adamw_step(
     steps, first, second = ([state[key] for state in moments] for key in KEYS)
     for step in steps:
         step += 1
-    torch._fused_adamw_(
+    torch.ops.aten._fused_adamw_(
         list(parameters),
         list(gradients),
         first,
