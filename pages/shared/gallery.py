@@ -13,7 +13,7 @@ from pages.shared.components import tiles
 from pages.shared.handover import linked_source
 from pages.shared.messages import errors_shown_here, show_error
 from pages.shared.sidebar import chosen_name
-from pages.shared.state import Pick, SetRow, Stored
+from pages.shared.state import Pick, SetRow, Stored, Upload
 
 if TYPE_CHECKING:
     from medfuncta_core.checkpoint import Gallery
@@ -109,10 +109,11 @@ def _make_thumbnails(name: str, gallery: Gallery, rows: list[int], made: dict[in
 
 def pick_item(source: Stored) -> None:
     """Make a stored signal the one to fit, with its own checkpoint, and empty the drop zone."""
+    if isinstance(state.recall("source"), Upload):
+        state.remember("uploader", state.recall("uploader", lambda: 0) + 1)
     state.choose_source(source)
     state.remember("link_read", state.address_of(source))
     state.request_checkpoint(source.checkpoint if isinstance(source, Pick) else _checkpoint_of(source))
-    state.remember("uploader", state.recall("uploader", lambda: 0) + 1)
 
 
 def _checkpoint_of(source: SetRow) -> str:
