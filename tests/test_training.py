@@ -403,14 +403,18 @@ def test_training_refuses_more_parameters_than_memory_could_hold(beats: Path) ->
         replace(make_run(beats), field=FIELD.model_copy(update={"width": 20_000_000}))
 
 
+EVERY_OPTION = {
+    **{"muon_lr": 1e-3, "meta_sgd_lr": 1e-2, "clip_ratio": 1.0, "scale_lr_by_omega": True},
+    **{"inner_steps_start": 1, "selection_ratio_start": 0.2, "grow_share": 0.9, "multi_step_share": 0.9},
+}
 KILLED_RUN = """
-import signal, sys
+import json, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from tests.test_training import make_run, run_config
 from medfuncta_core.runs import RunFolder, train_run, training
-run = make_run(Path(sys.argv[1]))
+run = make_run(Path(sys.argv[1]), **json.loads(sys.argv[4]))
 
 def wait_for_the_end():
     print("reached", flush=True)
@@ -425,11 +429,13 @@ for event in train_run(RunFolder(Path(sys.argv[2])), run_config(run), run.train,
 """
 
 
-@pytest.mark.parametrize("moment", ["step", "export"])
-def test_run_killed_with_sigkill_and_resumed_equals_the_run_never_killed(beats: Path, tmp_path: Path, moment: str) -> None:
-    run, root = make_run(beats), Path(__file__).resolve().parents[1]
+@pytest.mark.parametrize(("moment", "options"), [("step", EVERY_OPTION), ("export", {})])
+def test_run_killed_with_sigkill_and_resumed_equals_the_run_never_killed(
+    beats: Path, tmp_path: Path, moment: str, options: dict
+) -> None:
+    run, root = make_run(beats, **options), Path(__file__).resolve().parents[1]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(root), str(root / "tests"))), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", KILLED_RUN, str(beats), str(tmp_path / "killed"), moment]
+    command = [sys.executable, "-c", KILLED_RUN, str(beats), str(tmp_path / "killed"), moment, json.dumps(options)]
     with subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "reached\n"  # blocks until it is there; empty when the child has died

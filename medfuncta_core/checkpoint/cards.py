@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from pydantic import BaseModel
 
-from medfuncta_core.config import PRESETS, CheckpointConfig, FieldConfig, Metrics, VolumeRecipe
+from medfuncta_core.config import PRESETS, CheckpointConfig, FieldConfig, MetaConfig, Metrics, VolumeRecipe
 
 SHIPPED = {
     "ecg": "mitbih_full_187.npz",
@@ -162,12 +162,24 @@ def _describe_recipe(config: CheckpointConfig) -> str:
     if meta is None:
         return "## Recipe\nImported from files of the published implementation; how they were trained is not recorded in them."
     averaged = f", weights averaged ({meta.average_decay:g})" if meta.average_decay else ""
-    inner = f"{meta.inner_steps} inner steps at rate {meta.inner_lr:g} on {meta.selection_ratio:.0%} of the points"
     return (
-        f"## Recipe\n{config.step:,} meta steps of {meta.batch_size} signals, {inner}; "
-        f"AdamW at {meta.outer_lr:g} with cosine decay{averaged}; seed {meta.seed}.\n"
+        f"## Recipe\n{config.step:,} meta steps of {meta.batch_size} signals, {_describe_inner_steps(meta)}; "
+        f"{_describe_optimiser(meta)} with cosine decay{averaged}; seed {meta.seed}.\n"
         f"{_describe_retraining(config)}"
     )
+
+
+def _describe_inner_steps(meta: MetaConfig) -> str:
+    steps = f"{meta.inner_steps_start} to {meta.inner_steps}" if meta.inner_steps_start else f"{meta.inner_steps}"
+    points = f"{meta.selection_ratio_start:.0%} to " if meta.selection_ratio_start else ""
+    learned = ", learned for each coordinate (Meta-SGD) and part of the modulation" if meta.meta_sgd_lr else ""
+    losses = f", the losses after all of them counting at first ({meta.multi_step_share:.0%})" if meta.multi_step_share else ""
+    return f"{steps} inner steps at rate {meta.inner_lr:g}{learned} on {points}{meta.selection_ratio:.0%} of the points{losses}"
+
+
+def _describe_optimiser(meta: MetaConfig) -> str:
+    muon = f"Muon at {meta.muon_lr:g} for the hidden matrices, " if meta.muon_lr else ""
+    return f"{muon}AdamW at {meta.outer_lr:g}"
 
 
 def _describe_retraining(config: CheckpointConfig) -> str:

@@ -22,7 +22,15 @@ class MetaGradients:
         self._passes = passes
         self._graphs: Graphs[MetaGradient] = Graphs()
 
-    def __call__(self, context: ContextSet, indices: StepIndices, *, inner_lr: float, second_order: bool = True) -> MetaGradient:
+    def __call__(
+        self,
+        context: ContextSet,
+        indices: StepIndices,
+        *,
+        inner_lr: float,
+        second_order: bool = True,
+        loss_weights: tuple[float, ...] | None = None,
+    ) -> MetaGradient:
         """As `meta_gradient`, at the field's current parameters; a recorded result is valid until the next call."""
         reduced = tuple(step is not None for step in indices)
 
@@ -30,10 +38,13 @@ class MetaGradients:
             self._passes.refresh()
             rest = iter(drawn)
             steps: StepIndices = [next(rest) if some else None for some in reduced]
-            return meta_gradient(self._passes, ContextSet(coords, values), steps, inner_lr=inner_lr, second_order=second_order)
+            whole = ContextSet(coords, values)
+            return meta_gradient(
+                self._passes, whole, steps, inner_lr=inner_lr, second_order=second_order, loss_weights=loss_weights
+            )
 
         tensors = (context.coords, context.values, *(step for step in indices if step is not None))
         if not isinstance(self._passes, CudaPasses) or context.values.device.type != "cuda":
             return compute(*tensors)
-        key = (reduced, inner_lr, second_order)
+        key = (reduced, inner_lr, second_order, loss_weights)
         return self._graphs.run(compute, *tensors, device=context.values.device, key=key)

@@ -6,6 +6,7 @@
         theta_bar <- theta_bar - alpha h_theta
         lambda    <- lambda    - alpha h_phi
 
+and, where the losses after earlier steps count too, their gradients join lambda and theta_bar when their step's turn comes.
 Only phi_0 ... phi_G and the drawn points are kept, and each step's activations while they are few (`TAPE_BYTES`), to save
 computing them again. The readable version, through autograd, is `reference.py`; both agree to 1e-10 in float64.
 Sources: Eq. 28 to 32; DESIGN.md.
@@ -73,7 +74,13 @@ def inner_loop(
 
 @torch.no_grad()
 def meta_gradient(
-    passes: FieldPasses, context: ContextSet, indices: StepIndices, *, inner_lr: float, second_order: bool = True
+    passes: FieldPasses,
+    context: ContextSet,
+    indices: StepIndices,
+    *,
+    inner_lr: float,
+    second_order: bool = True,
+    loss_weights: Sequence[float] | None = None,
 ) -> MetaGradient:
     """Gradient of the mean outer loss (Eq. 30) through all inner steps, in the field's parameters.
 
@@ -83,12 +90,17 @@ def meta_gradient(
         indices: One entry an inner step, as `inner_loop` takes them; G is their number.
         inner_lr: alpha.
         second_order: Off keeps only the direct effect (first-order MAML, App. H).
+        loss_weights: The outer loss is the sum of the full contexts' losses after inner steps 1 ... G with these weights
+            (MAML++); None: the last one alone. The loss in the result is the last one all the same.
 
     Raises:
-        ConfigError: when there is no inner step.
+        ConfigError: when there is no inner step, or there are more or fewer weights than steps.
     """
     if not indices:
         raise ConfigError("the meta-gradient needs at least one inner step; set inner_steps to 1 or more")
+    weights = [0.0] * (len(indices) - 1) + [1.0] if loss_weights is None else list(loss_weights)
+    if len(weights) != len(indices):
+        raise ConfigError(f"{len(indices)} inner steps need as many loss weights, not {len(weights)}")
     field, signals = passes.field, len(context.values)
     gradients = {name: torch.zeros_like(parameter) for name, parameter in field.named_parameters()}
     modulation_gradients = ModulationGradients(field)
@@ -96,22 +108,27 @@ def meta_gradient(
     tapes = passes.tapes(len(indices), signals, points) if second_order else [None] * len(indices)
     latents, losses = inner_loop(passes, context, indices, inner_lr, tapes)
 
-    loss, _, outer = passes.loss_gradient(context, modulate(field, latents[-1]), weight=1 / signals, into=gradients)
-    modulation_gradients.add(outer, latents[-1], 1 / signals)
-    adjoint = latent_gradient(field, outer) / signals  # lambda
-    for drawn, latent, tape in zip(reversed(indices), reversed(latents[:-1]), reversed(tapes), strict=True):
-        if not second_order:
-            break
-        gradient, dual = passes.hessian_product(
-            reduce_context(context, drawn),
-            modulate(field, latent),
-            modulate_tangent(field, adjoint),
-            weight=-inner_lr,
-            into=gradients,
-            tape=tape,
-        )
-        modulation_gradients.add(dual, latent, -inner_lr)
-        modulation_gradients.add(gradient, adjoint, -inner_lr, bias=False)
-        adjoint = adjoint - inner_lr * latent_gradient(field, dual)
+    def outer_gradient(latent: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        """Loss `(b,)` on the full context at a latent, and the gradient `(b, p)` of its weighted mean; that of theta is added."""
+        loss, _, outer = passes.loss_gradient(context, modulate(field, latent), weight=weight / signals, into=gradients)
+        modulation_gradients.add(outer, latent, weight / signals)
+        return loss, latent_gradient(field, outer) * (weight / signals)
+
+    loss, adjoint = outer_gradient(latents[-1], weights[-1])  # lambda
+    for g in reversed(range(len(indices))):
+        if second_order:
+            gradient, dual = passes.hessian_product(
+                reduce_context(context, indices[g]),
+                modulate(field, latents[g]),
+                modulate_tangent(field, adjoint),
+                weight=-inner_lr,
+                into=gradients,
+                tape=tapes[g],
+            )
+            modulation_gradients.add(dual, latents[g], -inner_lr)
+            modulation_gradients.add(gradient, adjoint, -inner_lr, bias=False)
+            adjoint = adjoint - inner_lr * latent_gradient(field, dual)
+        if g > 0 and weights[g - 1] > 0:
+            adjoint = adjoint + outer_gradient(latents[g], weights[g - 1])[1]
     modulation_gradients.finish(gradients)
     return MetaGradient(gradients, loss, losses[0], latents[-1])

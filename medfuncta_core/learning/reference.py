@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,19 +22,28 @@ def signal_losses(field: ModulatedSIREN, latents: Float[Tensor, "b p"], context:
 
 
 def meta_gradient_autograd(
-    field: ModulatedSIREN, context: ContextSet, indices: StepIndices, *, inner_lr: float, second_order: bool = True
+    field: ModulatedSIREN,
+    context: ContextSet,
+    indices: StepIndices,
+    *,
+    inner_lr: float,
+    second_order: bool = True,
+    loss_weights: Sequence[float] | None = None,
 ) -> MetaGradient:
     """The meta-gradient through autograd's double backward; arguments and result as `meta_gradient`."""
+    weights = [0.0] * (len(indices) - 1) + [1.0] if loss_weights is None else loss_weights
     latents = context.values.new_zeros(len(context.values), field.config.latent_dim, requires_grad=True)
-    losses = []
+    losses, objective, after = [], context.values.new_zeros(()), context.values.new_zeros(len(context.values))
     with torch.enable_grad():
-        for drawn in indices:
+        for drawn, weight in zip(indices, weights, strict=True):
             loss = signal_losses(field, latents, reduce_context(context, drawn))
             losses.append(loss.detach())
             (gradient,) = torch.autograd.grad(loss.sum(), latents, create_graph=second_order)
             latents = latents - inner_lr * gradient
             latents = latents if second_order else latents.detach().requires_grad_()
-        loss = signal_losses(field, latents, context)
+            if weight > 0:
+                after = signal_losses(field, latents, context)
+                objective = objective + weight * after.mean()
         names, parameters = zip(*field.named_parameters(), strict=True)
-        gradients = torch.autograd.grad(loss.mean(), parameters)
-    return MetaGradient(dict(zip(names, gradients, strict=True)), loss.detach(), losses[0], latents.detach())
+        gradients = torch.autograd.grad(objective, parameters)
+    return MetaGradient(dict(zip(names, gradients, strict=True)), after.detach(), losses[0], latents.detach())

@@ -232,7 +232,7 @@ def _resume(run: TrainingRun, learner: MetaLearner) -> Snapshot:
     if run.directory is None:
         raise TrainingError("a run kept in memory only cannot be resumed; give it a directory")
     snapshot = load_state(run.directory / STATE_FILE)
-    if snapshot.progress.settings != run.settings:
+    if not _same_settings(snapshot.progress.settings, run):
         raise TrainingError(
             f"{run.directory}: was started with other settings or data; resume it with the same, or choose another folder"
         )
@@ -241,6 +241,20 @@ def _resume(run: TrainingRun, learner: MetaLearner) -> Snapshot:
     except (KeyError, RuntimeError) as error:
         raise TrainingError(f"{run.directory}: its state does not belong to this architecture ({error})") from error
     return snapshot
+
+
+def _same_settings(saved: str, run: TrainingRun) -> bool:
+    """Whether a state's settings are the run's; those that an older version did not know have their defaults."""
+    try:
+        field, meta, fit, data = saved.split("\n")
+        models = (
+            FieldConfig.model_validate_json(field),
+            MetaConfig.model_validate_json(meta),
+            FitConfig.model_validate_json(fit),
+        )
+    except ValueError:
+        return False
+    return (*models, data) == (run.field, run.meta, run.fit, run.train.sha256)
 
 
 def _continue_stopped(run: TrainingRun, learner: MetaLearner, snapshot: Snapshot) -> Progress:
