@@ -18,6 +18,7 @@ from medfuncta_core.grids import ContextSet, reduce_context
 from medfuncta_core.learning import TrainStep, learned_field, train
 from medfuncta_core.learning.inner_rates import LOG_RATES, InnerRates
 from medfuncta_core.learning.meta_gradient import StepIndices, meta_gradient
+from medfuncta_core.learning.muon import muon_step
 from medfuncta_core.learning.optimising import Group, Slot, make_groups
 from medfuncta_core.learning.outer_step import NORM_WINDOW, MetaLearner
 from medfuncta_core.learning.reference import meta_gradient_autograd, signal_losses
@@ -133,23 +134,38 @@ def test_muon_moves_hidden_matrices_in_proportion_to_their_weights_and_adamw_the
     for k, omega in enumerate(omegas[1:-1]):
         weight = before.field.hidden_weight[k].clone()
         weight.grad = gradient[k]
-        rate = 4e-3 * omegas[0] / omega
-        torch.optim.Muon([weight], lr=rate, weight_decay=0, adjust_lr_fn="match_rms_adamw").step()
-        torch.testing.assert_close(muon.field.hidden_weight[k], weight, rtol=1e-9, atol=0)
+        torch.optim.Muon([weight], lr=4e-3 * omegas[0] / omega, weight_decay=0, adjust_lr_fn="match_rms_adamw").step()
+        expected, found = (moved - before.field.hidden_weight[k] for moved in (weight, muon.field.hidden_weight[k]))
+        assert float((found - expected).norm() / expected.norm()) < 0.3  # torch iterates in bfloat16, which small values feel
     for (name, found), expected in zip(muon.field.named_parameters(), adam.field.parameters(), strict=True):
         assert torch.equal(found, expected) == (name != "hidden_weight")
 
 
-def test_groups_hold_every_parameter_once_at_its_rate() -> None:
+def test_muon_keeps_momentum_and_decays_as_torch_does() -> None:
+    generator = torch.Generator().manual_seed(3)
+    weights, *gradients = (torch.randn(2, 6, 6, dtype=torch.float64, generator=generator) for _ in range(4))
+    expected = [weight.clone() for weight in weights]
+    optimiser = torch.optim.Muon(expected, lr=0.05, weight_decay=0.3, adjust_lr_fn="match_rms_adamw")
+    found, momentum = weights.clone(), torch.zeros_like(weights)
+    for step in gradients:
+        for weight, gradient in zip(expected, step, strict=True):
+            weight.grad = gradient
+        optimiser.step()
+        muon_step(found, step, momentum, rates=torch.full((2,), 0.05, dtype=torch.float64), weight_decay=0.3)
+    moved = torch.stack(expected) - weights
+    assert float((found - weights - moved).norm() / moved.norm()) < 0.02  # torch iterates in bfloat16
+    for weight, buffer in zip(expected, momentum, strict=True):
+        torch.testing.assert_close(buffer, optimiser.state[weight]["momentum_buffer"], rtol=1e-12, atol=0)
+
+
+def test_groups_hold_what_muon_does_not_once_at_its_rate() -> None:
     names = ["first_weight", "hidden_weight", "hidden_bias", "shift_weight", LOG_RATES]
     meta = MetaConfig(batch_size=1, outer_lr=1e-3, muon_lr=2e-3, meta_sgd_lr=1e-2, scale_lr_by_omega=True)
     assert make_groups(names, meta, (10.0, 20.0, 40.0, 80.0)) == [
-        Group("muon", 1.0, [Slot("hidden_weight", 0)]),
-        Group("muon", 0.5, [Slot("hidden_weight", 1)]),
-        Group("adam", 1.0, [Slot("first_weight"), Slot("shift_weight")]),
-        Group("adam", 0.5, [Slot("hidden_bias", 0)]),
-        Group("adam", 0.25, [Slot("hidden_bias", 1)]),
-        Group("adam", 10.0, [Slot(LOG_RATES)], decays=False),
+        Group(1.0, [Slot("first_weight"), Slot("shift_weight")]),
+        Group(0.5, [Slot("hidden_bias", 0)]),
+        Group(0.25, [Slot("hidden_bias", 1)]),
+        Group(10.0, [Slot(LOG_RATES)], decays=False),
     ]
 
 
