@@ -183,10 +183,11 @@ def step_costs(rows: list[Row], train_set: DataSet) -> list[float]:
 
 def recipe(row: Row, steps: int, seed: int) -> Preset:
     """The row's preset and settings for a number of steps; shares of them resolved."""
-    shares = [setting.replace("@", "") for setting in row.settings if "@" in setting]
-    resolved = [f"{key}={round(float(share) * steps)}" for key, share in (setting.split("=") for setting in shares)]
-    plain = [setting for setting in row.settings if "@" not in setting]
-    return apply_settings(PRESETS[row.preset], [f"meta.steps={steps}", f"meta.seed={seed}", *plain, *resolved])
+    settings = [f"meta.steps={steps}", f"meta.seed={seed}"]
+    for setting in row.settings:  # later ones win
+        key, _, value = setting.partition("=")
+        settings.append(f"{key}={round(float(value[1:]) * steps)}" if value.startswith("@") else setting)
+    return apply_settings(PRESETS[row.preset], settings)
 
 
 def make_run(row: Row, preset: Preset, train_set: DataSet, val: DataSet, directory: Path | None = None) -> TrainingRun:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 REFERENCE = "shipped"  # the row whose steps the budget buys; every other row gets as many as cost the same
 PAPER = "paper"  # AdamW at 3e-6, no warm-up, the paper's switches
-PAPER_SMALL = "paper-batch-8"  # the same with fewer signals a step, so that the time is enough for many steps
+PAPER_SMALL = "paper-few"  # the same with few signals a step, so that the time is enough for more steps
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,11 @@ def _rows(preset: str, rows: dict[str, tuple[str, str]]) -> tuple[Row, ...]:
     return tuple(Row(name, about, tuple(settings.split()), preset) for name, (about, settings) in rows.items())
 
 
-_BASE = "batch_size=8 warmup_steps=@0.05"  # of all rows but the first: smaller batches, four times the steps for the time
+_BASE = "batch_size=8 warmup_steps=@0.05"  # of the other ECG rows: smaller batches, more steps for the time
+_PAPER = {
+    PAPER_SMALL: ("the paper's recipe with 8 signals a step", "batch_size=8"),
+    PAPER: ("the paper's recipe: AdamW at 3e-6, no warm-up, its switches, G and batch of 64", ""),
+}
 _ECG = (
     *_rows(
         "ecg-187-cpu",
@@ -61,24 +65,58 @@ _ECG = (
             REFERENCE: ("the shipped checkpoint's recipe: rate 1e-4, 32 signals a step", "warmup_steps=@0.05"),
             "lr-1e-4": ("8 signals a step, rate 1e-4", f"{_BASE} outer_lr=1e-4"),
             "lr-3e-4": ("8 signals a step, rate 3e-4", f"{_BASE} outer_lr=3e-4"),
-            "lr-1e-3": ("8 signals a step, rate 1e-3", f"{_BASE} outer_lr=1e-3"),
+            "lr-1e-3": ("8 signals a step, rate 1e-3; the rows below change this one", f"{_BASE} outer_lr=1e-3"),
+        }
+        | {
+            name: (about, f"{_BASE} outer_lr=1e-3 {settings}")
+            for name, (about, settings) in {
+                "no-warm-up": ("no warm-up", "warmup_steps=0"),
+                "no-average": ("weights not averaged", "average_decay=none"),
+                "beta2-0.99": ("AdamW's second moment over 100 steps", "adam_beta2=0.99"),
+                "omega-40": ("omega 10 to 40", "omega_last=40"),
+                "omega-20-200": ("omega 20 to 200, the paper's", "omega_first=20 omega_last=200"),
+                "inner-0.3": ("inner rate 0.3", "meta.inner_lr=0.3 fit.inner_lr=0.3"),
+                "by-omega-1e-3": ("hidden layers' rates times omega_1 / omega_k", "scale_lr_by_omega=true"),
+                "by-omega-3e-3": ("the same at rate 3e-3", "outer_lr=3e-3 scale_lr_by_omega=true"),
+                "muon-1e-3": ("Muon at 1e-3 omega_1 / omega_k for the hidden matrices", "muon_lr=1e-3"),
+                "muon-3e-3": ("Muon at 3e-3 omega_1 / omega_k for the hidden matrices", "muon_lr=3e-3"),
+                "growing": ("G from 2 to 5, context from 0.25 to 0.5", "inner_steps_start=2 selection_ratio_start=0.25"),
+                "meta-sgd": ("an inner rate learned for each coordinate", "meta_sgd_lr=1e-2"),
+                "multi-step": ("losses after earlier inner steps at first", "multi_step_share=0.4"),
+                "clip-median": ("clipped at the running median of the norm", "clip_norm=none clip_ratio=1"),
+                "context-1": ("whole context in every inner step", "meta.selection_ratio=1"),
+                "g-3": ("3 inner steps", "inner_steps=3"),
+            }.items()
+        },
+    ),
+    *_rows("ecg-187", _PAPER),
+)
+_IMAGE = (
+    *_rows(
+        "image-64-small",
+        {
+            REFERENCE: ("the shipped checkpoints' recipe: rate 1e-4, 4 signals a step", "warmup_steps=@0.05"),
+            "lr-3e-4": ("rate 3e-4", "warmup_steps=@0.05 outer_lr=3e-4"),
+            "lr-1e-3": ("rate 1e-3", "warmup_steps=@0.05 outer_lr=1e-3"),
             "by-omega-1e-3": (
                 "rate 1e-3, hidden layers' times omega_1 / omega_k",
-                f"{_BASE} outer_lr=1e-3 scale_lr_by_omega=true",
+                "warmup_steps=@0.05 outer_lr=1e-3 scale_lr_by_omega=true",
             ),
-            "by-omega-3e-3": (
-                "rate 3e-3, hidden layers' times omega_1 / omega_k",
-                f"{_BASE} outer_lr=3e-3 scale_lr_by_omega=true",
+            "muon-3e-3": ("rate 1e-3, Muon at 3e-3 omega_1 / omega_k", "warmup_steps=@0.05 outer_lr=1e-3 muon_lr=3e-3"),
+            "batch-2": ("rate 3e-4, 2 signals a step", "warmup_steps=@0.05 outer_lr=3e-4 batch_size=2"),
+            "growing": (
+                "rate 3e-4, G from 2 to 5, context from 0.1 to 0.25",
+                "warmup_steps=@0.05 outer_lr=3e-4 inner_steps_start=2 selection_ratio_start=0.1",
             ),
         },
     ),
     *_rows(
-        "ecg-187",
-        {
-            PAPER_SMALL: ("the paper's recipe with 8 signals a step", "batch_size=8"),
-            PAPER: ("the paper's recipe: AdamW at 3e-6, no warm-up, its switches, G and batch of 64", ""),
-        },
+        "image-64",
+        {PAPER_SMALL: ("the paper's recipe with one signal a step", "batch_size=1"), PAPER: ("the paper's recipe", "")},
     ),
 )
 
-STUDIES: dict[str, Study] = {"ecg": Study("mitbih_full_187.npz", _ECG, curve_signals=24, final_signals=128)}
+STUDIES: dict[str, Study] = {
+    "ecg": Study("mitbih_full_187.npz", _ECG, curve_signals=24, final_signals=128),
+    "image": Study("nihcxr_64.npz", _IMAGE, curve_signals=8, final_signals=32),
+}
