@@ -80,11 +80,21 @@ KNOBS = (
     Knob("meta.adam_beta2", "AdamW β₂", "Optimiser, rarely", 0.5, 0.99999),
     Knob("meta.clip_norm", "Clip the gradient at", "Optimiser, rarely", 1e-3, 1000.0),
     Knob("meta.skip_ratio", "Skip steps above", "Optimiser, rarely", 1.01, 1000.0),
+    Knob("meta.clip_ratio", "Clip above the median ×", "Optimiser, rarely", 0.01, 1000.0),
+    Knob("meta.muon_lr", "Muon's rate", "Optimiser, rarely", 1e-8, 1.0),
+    Knob("meta.meta_sgd_lr", "Rate of inner rates", "Optimiser, rarely", 1e-6, 1.0),
+    Knob("meta.inner_steps_start", "G at first", "Optimiser, rarely", 1, 100),
+    Knob("meta.selection_ratio_start", "γ at first", "Optimiser, rarely", 0.001, 1.0),
+    Knob("meta.grow_share", "Growth ends at", "Optimiser, rarely", 0.01, 1.0),
+    Knob("meta.multi_step_share", "Early losses until", "Optimiser, rarely", 0.0, 1.0),
     Knob("meta.average_decay", "Average of weights", "Optimiser, rarely", 0.5, 0.99999),
     Knob("meta.validate_every", "Validate every", "Optimiser, rarely", 1, 1_000_000),
     Knob("meta.collapse_drop_db", "Collapse at (dB)", "Optimiser, rarely", 0.1, 100.0),
 )
-OPTIONAL = ("meta.clip_norm", "meta.skip_ratio", "meta.average_decay")
+OPTIONAL = (
+    *("meta.clip_norm", "meta.skip_ratio", "meta.clip_ratio", "meta.average_decay"),
+    *("meta.muon_lr", "meta.meta_sgd_lr", "meta.inner_steps_start", "meta.selection_ratio_start"),
+)
 """Settings that may also be off."""
 
 

@@ -97,8 +97,10 @@ def _show_knob(knob: Knob, value: float | bool | None, key: str) -> float | bool
         return st.toggle(knob.label, bool(value), key=key, help=knob.help)
     optional = knob.key in OPTIONAL
     low, high = (bound if value is None else choose(bound, value) for bound, choose in ((knob.low, min), (knob.high, max)))
+    help_text = f"{knob.help} Empty is off." if optional else knob.help
     if knob.whole:
-        return st.number_input(knob.label, int(low), int(high), int(value or 0), key=key, width=WIDTH, help=knob.help)
+        whole = None if value is None else int(value)
+        return st.number_input(knob.label, int(low), int(high), whole, key=key, width=WIDTH, help=help_text, placeholder="off")
     return st.number_input(
         knob.label,
         float(low),
@@ -108,7 +110,7 @@ def _show_knob(knob: Knob, value: float | bool | None, key: str) -> float | bool
         format="%.6g",
         key=key,
         width=WIDTH,
-        help=f"{knob.help} Empty is off." if optional else knob.help,
+        help=help_text,
         placeholder="off",
     )
 
