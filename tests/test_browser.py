@@ -76,7 +76,7 @@ def test_fit_is_drawn_while_it_runs_and_can_be_stopped(context: BrowserContext, 
     drop(page, "chest.png", chest_xray())
     progress = page.get_by_text(re.compile(r"Fitting: step \d+ of 100000"))
     progress.wait_for()
-    page.locator(".st-key-psnr_curve .js-line:visible").first.wait_for()
+    page.locator(".st-key-psnr_curve path.line:visible").first.wait_for()
     page.get_by_alt_text("Reconstruction", exact=True).wait_for()
     early = psnr(page)
     assert progress.is_visible()

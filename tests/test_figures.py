@@ -16,6 +16,7 @@ from medfuncta_core.config import Kind
 from medfuncta_core.figures import (
     MAGMA,
     OKABE_ITO,
+    curve_data,
     cut_planes,
     ecg_figure,
     encode_png,
@@ -129,6 +130,16 @@ def test_curves_keep_their_step_axis_and_use_whole_decades() -> None:
     assert list(layout(psnr).yaxis.range) == pytest.approx([9.1, 25.9])
     assert "dB" in layout(psnr).title.text
     assert json.loads(str(psnr.to_json()))["data"][0]["line"]["dash"] == "solid"
+
+
+def test_fit_curve_as_data_rings_the_shown_step_and_leaves_gaps_where_nothing_is_finite() -> None:
+    data = curve_data(psnr_curve([0, 1, 2], [12.3, 21.0, math.inf], 20, selected=1))
+    (trace,) = data["traces"]
+    assert trace["y"] == [12.3, 21.0, None]
+    assert data["rings"] == [{"x": 1, "y": 21.0, "color": trace["color"]}]
+    assert (data["marked"], data["legend"], data["log"]) == (1, False, False)
+    assert curve_data(psnr_curve([0, 1], [12.3, math.inf], 20, selected=1))["rings"] == []
+    assert curve_data(loss_curve([0, 1], [0.05, 0.02], 20))["log"]
 
 
 def test_ecg_has_paper_seconds_and_marks_what_was_hidden(ecg_signal: Signal) -> None:

@@ -162,14 +162,17 @@ def curve_data(figure: go.Figure) -> dict[str, Any]:
     """What a curve of this module shows, as plain values: for a page that draws it again and again without replacing it.
 
     Args:
-        figure: From `training_curve` or `overlaid_curves`.
+        figure: From `training_curve`, `overlaid_curves`, `psnr_curve` or `loss_curve`.
 
     Returns:
         `title`, `x_title`, `x_range`, `y_range` (decades where `log`), `ticks` (values with words, or None), `marked` (or None),
-        and `traces` with `name`, `x`, `y`, `color`, `width`, `dash`, `marks`.
+        `legend` (whether traces are named), `traces` with `name`, `x`, `y` (None where it is not finite), `color`, `width`,
+        `dash`, `marks`, and `rings`, single points with `x`, `y`, `color`.
     """
     values = figure.to_plotly_json()
     layout, shapes = values["layout"], values["layout"].get("shapes") or ()
+    lines = [trace for trace in values["data"] if "lines" in trace["mode"]]
+    points = [trace for trace in values["data"] if trace["mode"] == "markers" and math.isfinite(trace["y"][0])]
     across, upwards = layout["xaxis"], layout["yaxis"]
     return {
         "title": layout["title"]["text"],
@@ -179,16 +182,18 @@ def curve_data(figure: go.Figure) -> dict[str, Any]:
         "log": upwards.get("type") == "log",
         "ticks": list(zip(across["tickvals"], across["ticktext"], strict=True)) if "tickvals" in across else None,
         "marked": shapes[0]["x0"] if shapes else None,
+        "legend": layout.get("showlegend", True),
+        "rings": [{"x": at["x"][0], "y": at["y"][0], "color": at["marker"]["color"]} for at in points],
         "traces": [
             {
                 "name": trace["name"],
                 "x": list(trace["x"]),
-                "y": list(trace["y"]),
+                "y": [value if value is not None and math.isfinite(value) else None for value in trace["y"]],
                 "color": trace["line"]["color"],
                 "width": trace["line"]["width"],
                 "dash": trace["line"].get("dash", "solid"),
                 "marks": "markers" in trace["mode"],
             }
-            for trace in values["data"]
+            for trace in lines
         ],
     }

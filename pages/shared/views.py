@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from medfuncta_core import figures
-from pages.shared.components import compare, panes
+from pages.shared.components import compare, live_curves, panes
 from pages.shared.fit_run import FitRun
 
 FACTORS = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -64,8 +64,10 @@ def show_curves(run: FitRun, index: int, *, beside: bool) -> None:
     psnr = figures.psnr_curve(steps, [step.psnr for step in run.history], run.config.steps, marked)
     loss = figures.loss_curve(steps, [step.loss for step in run.history], run.config.steps, marked)
     alt = f"after {run.last} steps: {run.history[-1].psnr:.1f} dB, loss {run.history[-1].loss:.3g}"
-    first.plotly_chart(psnr, key="psnr_curve", height=CURVE_HEIGHT, config=CHART, alt=f"PSNR over fit steps, {alt}")
-    second.plotly_chart(loss, key="loss_curve", height=CURVE_HEIGHT, config=CHART, alt=f"Loss over fit steps, {alt}")
+    for place, figure, quantity in ((first, psnr, "PSNR"), (second, loss, "Loss")):
+        with place:
+            alternative = f"{quantity} over fit steps, {alt}"
+            live_curves(figures.curve_data(figure), alt=alternative, key=f"{quantity.lower()}_curve", height=CURVE_HEIGHT)
 
 
 def show_ecg(run: FitRun, index: int, factor: float, limit: float) -> None:

@@ -123,12 +123,13 @@ def run_rows(items: Sequence[Mapping[str, Any]], selected: str | None, *, label:
     return kept(key, "picked")
 
 
-def live_curves(chart: Mapping[str, Any], *, alt: str, key: str) -> None:
+def live_curves(chart: Mapping[str, Any], *, alt: str, key: str, height: int = 260) -> None:
     """Curves that are drawn into the same picture as they grow: Streamlit's own charts are made anew at every change.
 
     Args:
         chart: From `figures.curve_data`.
         alt: What it shows, for screen readers.
         key: Stable widget key.
+        height: In pixels.
     """
-    _curves(data={**chart, "alt": alt}, key=key)
+    _curves(data={**chart, "alt": alt, "height": height}, key=key)

@@ -6,6 +6,7 @@ export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".root");
   if (!root.firstChild) make(root);
   root.chart = data;
+  root.style.height = `${data.height}px`;
   root.watcher ??= new ResizeObserver(() => draw(root));
   root.watcher.observe(root);
   draw(root);
@@ -36,12 +37,14 @@ function draw(root) {
     parts.push(`<text x="${at.x(value)}" y="${height - BOTTOM + 18}" text-anchor="middle">${escape(String(words))}</text>`);
   parts.push(`<text x="${(LEFT + width - RIGHT) / 2}" y="${height - 4}" text-anchor="middle">${escape(chart.x_title)}</text>`);
   let key = width - RIGHT;
-  for (const trace of [...chart.traces].reverse()) {
+  for (const trace of chart.legend ? [...chart.traces].reverse() : []) {
     key -= 7 * trace.name.length + 30;
     parts.push(`<line x1="${key}" x2="${key + 20}" y1="10" y2="10" stroke="${trace.color}" stroke-width="${trace.width}"/>`);
     parts.push(`<text x="${key + 25}" y="14">${escape(trace.name)}</text>`);
   }
   for (const trace of chart.traces) parts.push(line(trace, at, chart.log));
+  for (const ring of chart.rings)
+    parts.push(`<circle cx="${at.x(ring.x)}" cy="${at.y(ring.y)}" r="6" fill="none" stroke="${ring.color}" stroke-width="2"/>`);
   if (chart.marked !== null)
     parts.push(`<line class="marked" x1="${at.x(chart.marked)}" x2="${at.x(chart.marked)}" y1="${TOP}" y2="${height - BOTTOM}"/>`);
   parts.push(`<line class="guide" y1="${TOP}" y2="${height - BOTTOM}" visibility="hidden"/>`);
