@@ -13,6 +13,7 @@ from pages.shared import state, widgets
 from pages.shared.components import tiles
 from pages.shared.handover import FIT, INTERPOLATE, LATENT_SPACE, VOLUMES, show_open_in, stored_latent
 from pages.shared.messages import errors_shown_here
+from pages.shared.parts import redrawn
 from pages.shared.state import SetRow
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def show_mistakes(name: str, result: ClassifyResult) -> None:
     made = state.thumbnails(f"set {name}", state.set_version(name))
     missing = any(mistake.row not in made for mistake in shown)
     with errors_shown_here():
-        st.fragment(_show_sheet, run_every=0.3 if missing else None)(name, shown, len(chosen), made)
+        redrawn(_show_sheet, run_every=0.3 if missing else None)(name, shown, len(chosen), made)
 
 
 def _show_sheet(name: str, shown: Sequence[Mistake], total: int, made: dict[int, str]) -> None:

@@ -19,6 +19,7 @@ from medfuncta_core.runs.classification import (
 from pages.shared import state
 from pages.shared.classify_choice import Plan
 from pages.shared.messages import errors_shown_here, show_error
+from pages.shared.parts import redrawn
 from pages.shared.words import seconds_words
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def show_run(plan: Plan) -> None:
     running = read_progress(plan.folder).state == "running"
     estimating = _settle_estimates(plan)
     drawn = len(list(plan.folder.glob("*-*.json")))
-    st.fragment(_panel, run_every=LOOK_SECONDS if running or estimating else None)(plan, running, estimating, drawn)
+    redrawn(_panel, run_every=LOOK_SECONDS if running or estimating else None)(plan, running, estimating, drawn)
 
 
 def _panel(plan: Plan, was_running: bool, was_estimating: bool, drawn: int) -> None:

@@ -13,6 +13,7 @@ from medfuncta_core.figures import ERROR_LIMITS
 from pages.shared import state, views
 from pages.shared.fit_run import TURN_SECONDS, FitRun
 from pages.shared.messages import errors_shown_here
+from pages.shared.parts import redrawn
 
 BAR = (7, 3)
 BAR_HEIGHT = 72
@@ -40,7 +41,7 @@ def show_fit(run: FitRun, show: ShowSignal | None = None, every: float = TURN_SE
     """
     watched = run.active
     state.remember("busy", watched)
-    st.fragment(_panel, run_every=every if watched else None)(run, watched, show or show_signal)
+    redrawn(_panel, run_every=every if watched else None)(run, watched, show or show_signal)
 
 
 def _panel(run: FitRun, watched: bool, show: ShowSignal) -> None:

@@ -12,6 +12,7 @@ from pages.shared import state, widgets
 from pages.shared.components import tiles
 from pages.shared.handover import linked_source
 from pages.shared.messages import errors_shown_here, show_error
+from pages.shared.parts import redrawn
 from pages.shared.sidebar import chosen_name
 from pages.shared.state import Pick, SetRow, Stored, Upload
 
@@ -52,7 +53,7 @@ def show_gallery(kind: Kind | None = None) -> None:
         gallery = state.load_gallery(name)
         made = state.thumbnails(name, state.gallery_version(name))
         waiting = len(made) < len(gallery) and _known_problem(name) is None
-        st.fragment(_show_strip, run_every=0.2 if waiting else None)(name, gallery, made)
+        redrawn(_show_strip, run_every=0.2 if waiting else None)(name, gallery, made)
 
 
 def _known_problem(name: str) -> MedFunctaError | None:

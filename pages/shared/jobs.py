@@ -12,6 +12,7 @@ import streamlit as st
 from medfuncta_core.errors import MedFunctaError, SignalError
 from pages.shared import state
 from pages.shared.messages import show_error
+from pages.shared.parts import redrawn
 
 TURN_SECONDS = 0.5
 UNWATCHED_SECONDS = 60.0
@@ -100,7 +101,7 @@ def show_job(name: str, key: Any, show: Callable[[Any], None]) -> None:
     job = job_of(name, key)
     if job is not None:
         watched = job.active
-        st.fragment(_turn, run_every=TURN_SECONDS if watched else None)(job, name, show, watched)
+        redrawn(_turn, run_every=TURN_SECONDS if watched else None)(job, name, show, watched)
 
 
 def _turn(job: Job, name: str, show: Callable[[Any], None], watched: bool) -> None:

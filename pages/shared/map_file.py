@@ -18,6 +18,7 @@ from pages.shared.map_pictures import show_decoded
 from pages.shared.map_point import neighbour_marks, search, show_neighbours, show_vote
 from pages.shared.map_view import MapView
 from pages.shared.messages import show_error
+from pages.shared.parts import redrawn
 from pages.shared.settings import Hiding
 from pages.shared.sidebar import Choice
 from pages.shared.sources import FORMATS, pack_files, pick_index
@@ -34,7 +35,7 @@ def show_file(view: MapView, choice: Choice | None, place: DeltaGenerator) -> li
         if run is None:
             return []
         if run.active:
-            st.fragment(_watch, run_every=TURN_SECONDS)(run)
+            redrawn(_watch, run_every=TURN_SECONDS)(run)
             return []
         if run.error is not None:
             show_error(run.error)

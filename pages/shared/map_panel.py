@@ -16,6 +16,7 @@ from pages.shared.components.moving import courier, latent_map
 from pages.shared.map_choice import describe_set, open_row
 from pages.shared.map_pictures import Pictures
 from pages.shared.map_view import MapView, pack_view, show_making
+from pages.shared.parts import redrawn
 
 Marks = Sequence[Mapping[str, Any]]
 
@@ -55,7 +56,7 @@ def _explain(view: MapView) -> str:
 def carry_pictures(view: MapView, marks: Marks) -> None:
     """Answer the map's questions for pictures, in a fragment, so that nothing else on the page is touched."""
     if view.made is not None:
-        st.fragment(_carry)(view, marks)
+        redrawn(_carry)(view, marks)
 
 
 def _carry(view: MapView, marks: Marks) -> None:

@@ -18,6 +18,7 @@ from pages.shared.map_choice import open_row
 from pages.shared.map_pictures import Pictures, class_heading, show_decoded
 from pages.shared.map_view import MapView
 from pages.shared.messages import errors_shown_here
+from pages.shared.parts import redrawn
 from pages.shared.state import SetRow
 
 TURN_SECONDS = 0.2
@@ -126,11 +127,11 @@ def show_neighbours(view: MapView, found: Neighbors) -> None:
         pictures = Pictures.of(view.set)
         rows = [row for strip in strips[: CLASSES_SHOWN + 1] for row in strip.rows]
         waiting = bool(pictures.missing(rows))
-        st.fragment(_show_strips, run_every=TURN_SECONDS if waiting else None)(view, strips[: CLASSES_SHOWN + 1], waiting)
+        redrawn(_show_strips, run_every=TURN_SECONDS if waiting else None)(view, strips[: CLASSES_SHOWN + 1], waiting)
     if len(strips) > CLASSES_SHOWN + 1 and st.toggle(f"Show {len(strips) - CLASSES_SHOWN - 1} more classes", key="map_more"):
         more = strips[CLASSES_SHOWN + 1 :]
         waiting = bool(pictures.missing([row for strip in more for row in strip.rows]))
-        st.fragment(_show_strips, run_every=TURN_SECONDS if waiting else None)(view, more, waiting)
+        redrawn(_show_strips, run_every=TURN_SECONDS if waiting else None)(view, more, waiting)
 
 
 def _strips(view: MapView, found: Neighbors) -> list[Strip]:

@@ -18,6 +18,7 @@ from pages.shared.map_choice import open_row
 from pages.shared.map_pictures import Pictures, show_decoded
 from pages.shared.map_view import MapView
 from pages.shared.messages import errors_shown_here
+from pages.shared.parts import redrawn
 from pages.shared.views import CHART
 
 SHEET = 60
@@ -42,8 +43,8 @@ def show_selection(view: MapView, place: DeltaGenerator) -> None:
         st.markdown("**Their mean latent, decoded**", help="The average of the selected latents, through the shared network.")
         with errors_shown_here():
             _show_mean(view, rows)
-    _show_sheet(view, rows)
     _show_files(view, rows, made)
+    _show_sheet(view, rows)
 
 
 def _show_counts(view: MapView, rows: Any) -> None:
@@ -70,7 +71,7 @@ def _show_sheet(view: MapView, rows: Any) -> None:
         st.caption(f"{len(shown)} of {len(rows):,}, every class in its share.")
     with errors_shown_here():
         waiting = bool(Pictures.of(view.set).missing(shown))
-        st.fragment(_show_tiles, run_every=TURN_SECONDS if waiting else None)(view, shown, waiting)
+        redrawn(_show_tiles, run_every=TURN_SECONDS if waiting else None)(view, shown, waiting)
 
 
 def _show_tiles(view: MapView, shown: list[int], waiting: bool) -> None:

@@ -13,6 +13,7 @@ from medfuncta_core.runs.mapping import MapJob
 from pages.shared import state
 from pages.shared.map_choice import COLUMN_WORDS, MapChoice
 from pages.shared.map_settings import Search
+from pages.shared.parts import redrawn
 
 TURN_SECONDS = 0.4
 
@@ -66,7 +67,7 @@ def show_making(view: MapView) -> None:
     file = map_file(view.latents, view.choice.request)
     with st.container(border=True, height=430, vertical_alignment="center", horizontal_alignment="center", key="map_making"):
         if str(file) in _jobs():
-            st.fragment(_watch, run_every=TURN_SECONDS)(str(file), view.choice.request)
+            redrawn(_watch, run_every=TURN_SECONDS)(str(file), view.choice.request)
             return
         st.markdown("This map was not made.")
         if st.button("Make it", type="primary", icon=":material/refresh:", key="map_again"):

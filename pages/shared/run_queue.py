@@ -13,6 +13,7 @@ from medfuncta_core.errors import MedFunctaError
 from medfuncta_core.runs import RunView, list_runs, move_in_queue, read_queue, stop, wake_queue
 from pages.shared import state
 from pages.shared.messages import errors_shown_here
+from pages.shared.parts import redrawn
 from pages.shared.words import seconds_words
 
 TURN_SECONDS = 1.0
@@ -39,7 +40,7 @@ def show_queue(mine: Sequence[str] = ()) -> None:
     queue = read_queue(root) if root.is_dir() else None
     if queue is not None and queue.order and not queue.working:
         wake_queue(root)  # after a restart of the machine nobody else does
-    st.fragment(_panel, run_every=TURN_SECONDS if _in_view(root, mine) else None)(root, mine)
+    redrawn(_panel, run_every=TURN_SECONDS if _in_view(root, mine) else None)(root, mine)
 
 
 def _in_view(root: Path, mine: Sequence[str]) -> list[RunView]:

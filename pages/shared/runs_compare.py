@@ -12,6 +12,7 @@ from medfuncta_core.runs import RunView, list_runs
 from medfuncta_core.runs.comparing import MOST_RUNS, comparison_csv, differing_settings, summarise
 from medfuncta_core.runs.curves import Curves, thin
 from pages.shared import state, widgets
+from pages.shared.parts import redrawn
 from pages.shared.runs_panel import choose_axis
 from pages.shared.views import CHART
 from pages.shared.words import bytes_words, seconds_words
@@ -34,7 +35,7 @@ def show_comparison() -> None:
         )
         return
     live = any(runs[name].status.live for name in chosen)
-    st.fragment(_panel, run_every=TURN_SECONDS if live else None)(chosen)
+    redrawn(_panel, run_every=TURN_SECONDS if live else None)(chosen)
 
 
 def _choose(names: list[str]) -> list[str]:

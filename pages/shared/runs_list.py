@@ -10,6 +10,7 @@ from streamlit.errors import StreamlitAPIException
 from medfuncta_core.runs import RunView, list_runs, read_queue, read_run, set_slots
 from pages.shared import state, widgets
 from pages.shared.components import run_rows
+from pages.shared.parts import redrawn
 from pages.shared.run_queue import show_queue
 from pages.shared.words import seconds_words
 
@@ -60,7 +61,7 @@ def show_runs(selected: RunView | None) -> None:
         _show_empty()
         return
     active = any(run.status.live or run.queue_position for run in runs)
-    st.fragment(_rows, run_every=LIVELY_SECONDS if active else CALM_SECONDS)(selected and selected.id)
+    redrawn(_rows, run_every=LIVELY_SECONDS if active else CALM_SECONDS)(selected and selected.id)
     waiting = sum(run.queue_position is not None for run in runs)
     if waiting:
         title = f"Queue: {waiting} waiting"

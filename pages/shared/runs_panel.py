@@ -15,6 +15,7 @@ from medfuncta_core.runs.status import read_want
 from pages.shared import state
 from pages.shared.components import live_curves
 from pages.shared.messages import errors_shown_here
+from pages.shared.parts import redrawn
 from pages.shared.run_queue import ICONS
 from pages.shared.runs_actions import show_actions
 from pages.shared.runs_samples import choose_sample_step, show_samples
@@ -40,7 +41,7 @@ def show_run(run: RunView) -> None:
     _show_head(run)
     show_actions(run)
     watched = run.status.live or run.queue_position is not None
-    st.fragment(_panel, run_every=TURN_SECONDS if watched else None)(run.id, run.status.state)
+    redrawn(_panel, run_every=TURN_SECONDS if watched else None)(run.id, run.status.state)
     _show_more(run)
 
 

@@ -11,6 +11,7 @@ from medfuncta_core.runs.sweep_results import SweepResult, collect, read_result
 from medfuncta_core.runs.sweeps import SweepView, continue_sweep, delete_sweep, list_sweeps, read_sweep, stop_sweep
 from pages.shared import state, widgets
 from pages.shared.messages import errors_shown_here
+from pages.shared.parts import redrawn
 from pages.shared.runs_sweep_form import show_form
 from pages.shared.runs_sweep_result import show_result
 
@@ -41,7 +42,7 @@ def show_sweeps() -> None:
     else:
         sweep = read_sweep(state.run_root(), shown.name)
         _show_head(sweep)
-        st.fragment(_panel, run_every=TURN_SECONDS if sweep.active else None)(shown.name, sweep.active)
+        redrawn(_panel, run_every=TURN_SECONDS if sweep.active else None)(shown.name, sweep.active)
 
 
 def _examples() -> dict[str, SweepResult]:

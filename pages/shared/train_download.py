@@ -10,6 +10,7 @@ import streamlit as st
 from medfuncta_core.errors import MedFunctaError
 from medfuncta_core.signals.medmnist_files import Download, MedMNISTFlag, download_medmnist
 from pages.shared.messages import show_error
+from pages.shared.parts import redrawn
 
 TURN_SECONDS = 0.25
 
@@ -59,7 +60,7 @@ def show_download(flag: MedMNISTFlag) -> None:
     """Offer a file that is not there yet, or show how far it is; the page runs again when it has come."""
     run = _downloads().get(flag.file_name)
     if run is not None and run.active:
-        st.fragment(_watch, run_every=TURN_SECONDS)(run)
+        redrawn(_watch, run_every=TURN_SECONDS)(run)
         return
     st.caption(f"{flag.file_name} is not on this machine yet. It comes from Zenodo once and is checked against its MD5.")
     if st.button("Download", key="start_download", icon=":material/download:", type="primary"):

@@ -8,6 +8,7 @@ from medfuncta_core.runs import RunRequest
 from medfuncta_core.runs.probing import Probe
 from pages.shared import state
 from pages.shared.messages import errors_shown_here, show_error
+from pages.shared.parts import redrawn
 from pages.shared.words import bytes_words, seconds_words
 
 TURN_SECONDS = 0.25
@@ -19,7 +20,7 @@ def show_estimate(request: RunRequest) -> None:
     """The measurement of these settings: to be started, under way, or done."""
     probe: Probe | None = state.recall("probe")
     watched = probe is not None and probe.active
-    st.fragment(_panel, run_every=TURN_SECONDS if watched else None)(request, watched)
+    redrawn(_panel, run_every=TURN_SECONDS if watched else None)(request, watched)
 
 
 def _panel(request: RunRequest, watched: bool) -> None:
