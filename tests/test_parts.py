@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Block, Element
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,9 +27,12 @@ def test_part_is_alone_in_its_place() -> None:
     app = AppTest.from_function(_page).run(timeout=60)
     assert not app.exception
     place, after = app.main.children.values()
+    assert isinstance(place, Block)
+    assert isinstance(after, Element)
     assert after.value == "after"
-    (own,) = place.children.values()  # what Streamlit drops is the last thing in its place: nothing moves up
-    assert [child.value for child in own.children.values()] == ["one", "two"]
+    (own,) = place.children.values()  # what Streamlit leaves out is the last thing in its place: nothing moves up
+    assert isinstance(own, Block)
+    assert [text.value for text in own.text] == ["one", "two"]
 
 
 def test_pages_redraw_parts_only_so() -> None:
