@@ -6,6 +6,7 @@ from pages.shared.downloads import show_downloads, show_notes
 from pages.shared.fit_panel import show_fit
 from pages.shared.fit_run import current_run
 from pages.shared.gallery import show_gallery
+from pages.shared.handover import show_provenance
 from pages.shared.messages import errors_shown, show_error, show_footer
 from pages.shared.settings import choose_settings
 from pages.shared.sidebar import show_sidebar
@@ -28,6 +29,7 @@ with errors_shown():
         config, hiding = choose_settings(choice)
         signal, origin = read_source(source, choice)
         run = current_run(choice, signal, origin, config, hiding)
+        show_provenance(source, signal)
         show_fit(run)
         if run.error:
             show_error(run.error)

@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.shared.downloads import show_downloads, show_notes
 from pages.shared.gallery import show_gallery
-from pages.shared.handover import FIT, INTERPOLATE, LATENT_SPACE, show_open_in
+from pages.shared.handover import FIT, INTERPOLATE, LATENT_SPACE, show_open_in, show_provenance
 from pages.shared.messages import errors_shown, show_error, show_footer
 from pages.shared.settings import choose_settings
 from pages.shared.sidebar import show_sidebar
@@ -35,6 +35,7 @@ with errors_shown():
         config, hiding = choose_settings(choice, lambda: voxels.append(choose_voxels()))
         volume = read_volume(source, choice, voxels[0])
         run = current_volume_run(choice, volume, config, hiding)
+        show_provenance(source, run.signal)
         show_volume(run)
         if run.error:
             show_error(run.error)

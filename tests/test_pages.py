@@ -212,6 +212,7 @@ def test_address_opens_checkpoint_and_gallery_item(visit: Visit) -> None:
     assert page.query_params["item"] in ("tiny-picture/3", ["tiny-picture/3"])
     assert visit(item="tiny-picture/99").info
     assert visit(item="nonsense", checkpoint="nonsense").info
+    assert any("Decoded from a stored latent" in caption.value for caption in page.caption)
 
 
 def test_checkpoint_can_be_changed_and_a_wrong_kind_is_explained(visit: Visit) -> None:

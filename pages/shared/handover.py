@@ -12,7 +12,8 @@ from medfuncta_core.config import SignalSpec
 from medfuncta_core.errors import CheckpointError, MedFunctaError
 from medfuncta_core.signals import Signal, prepare_signal
 from pages.shared import state
-from pages.shared.state import Pick, SetRow, Stored
+from pages.shared.messages import escape
+from pages.shared.state import Pick, SetRow, Source, Stored
 
 if TYPE_CHECKING:
     from medfuncta_core.checkpoint import Checkpoint
@@ -146,3 +147,10 @@ def decode_source(source: Stored, spec: SignalSpec | None = None) -> Signal:
         normalised=True,
     )
     return signal if spec is None or spec == stored.spec else prepare_signal(signal, spec)
+
+
+def show_provenance(source: Source, signal: Signal) -> None:
+    """A stored signal's fit looks better than a new file's: say why, before its numbers are taken for the network's."""
+    if isinstance(source, Stored):
+        words = " ".join(signal.notes[:1])
+        st.caption(f"{escape(words)} The field can repeat its own signals almost exactly; drop a file to see a real fit.")
