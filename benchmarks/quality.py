@@ -74,7 +74,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--study", choices=list(STUDIES), default="ecg")
     parser.add_argument("--budget-seconds", type=float, default=120.0, help="computing time of a row")
     parser.add_argument("--seeds", type=int, default=1, help="runs of every row, seeds 0, 1, ...")
-    parser.add_argument("--rows", nargs="+", metavar="NAME", help="only these rows")
+    parser.add_argument("--rows", nargs="+", metavar="NAME", help="only these rows, in this order")
     parser.add_argument("--row", help="repeat one row and compare it with the file's")
     parser.add_argument("--seed", type=int, default=0, help="of that row")
     parser.add_argument("--out", type=Path, required=True, help="the results, read first when there")
@@ -108,7 +108,7 @@ def read_report(options: argparse.Namespace) -> dict[str, Any]:
 
 def run_missing(study: Study, report: dict[str, Any], options: argparse.Namespace, train_set: DataSet, val: DataSet) -> None:
     """Every row and seed that the report lacks, all rows with one seed before the next seed, stored one by one."""
-    chosen = [row for row in study.rows if options.rows is None or row.name in options.rows]
+    chosen = study.rows if options.rows is None else [study.row(name) for name in options.rows]
     for seed in range(options.seeds):
         for row in chosen:
             if any((done["row"], done["seed"]) == (row.name, seed) for done in report["rows"]):
