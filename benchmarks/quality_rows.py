@@ -54,6 +54,7 @@ def _rows(preset: str, rows: dict[str, tuple[str, str]]) -> tuple[Row, ...]:
 
 
 _BASE = "batch_size=8 warmup_steps=@0.05"  # of the other ECG rows: smaller batches, more steps for the time
+_SCALED = "scale_lr_by_omega=true scale_modulation_lr_by_omega=true"
 _PAPER = {
     PAPER_SMALL: ("the paper's recipe with 8 signals a step", "batch_size=8"),
     PAPER: ("the paper's recipe: AdamW at 3e-6, no warm-up, its switches, G and batch of 64", ""),
@@ -65,6 +66,27 @@ _ECG = (
             REFERENCE: ("the shipped checkpoint's recipe: rate 1e-4, 32 signals a step", "warmup_steps=@0.05"),
             "lr-1e-4": ("8 signals a step, rate 1e-4", f"{_BASE} outer_lr=1e-4"),
             "lr-3e-4": ("8 signals a step, rate 3e-4", f"{_BASE} outer_lr=3e-4"),
+            "batch-32-3e-4": ("rate 3e-4, 32 signals a step", "warmup_steps=@0.05 outer_lr=3e-4"),
+            "multi-step-3e-4": (
+                "rate 3e-4, losses after earlier inner steps at first",
+                f"{_BASE} outer_lr=3e-4 multi_step_share=0.8",
+            ),
+            "inner-0.03-3e-4": ("rate 3e-4, inner rate 0.03", f"{_BASE} outer_lr=3e-4 meta.inner_lr=0.03 fit.inner_lr=0.03"),
+            "all-by-omega-3e-4": (
+                "rate 3e-4, hidden layers' and modulations' times omega_1 / omega_k",
+                f"{_BASE} outer_lr=3e-4 {_SCALED}",
+            ),
+            "all-by-omega-1e-3": ("the same at rate 1e-3", f"{_BASE} outer_lr=1e-3 {_SCALED}"),
+            "modulation-1e-3": (
+                "rate 1e-3, modulations' times omega_1 / omega_k",
+                f"{_BASE} outer_lr=1e-3 scale_modulation_lr_by_omega=true",
+            ),
+            "muon-1e-4": ("rate 1e-4, Muon at 1e-3 omega_1 / omega_k", f"{_BASE} outer_lr=1e-4 muon_lr=1e-3"),
+            "growing-1e-4": (
+                "rate 1e-4, G from 2 to 5, context from 0.25 to 0.5",
+                f"{_BASE} outer_lr=1e-4 inner_steps_start=2 selection_ratio_start=0.25",
+            ),
+            "meta-sgd-1e-4": ("rate 1e-4, an inner rate learned for each coordinate", f"{_BASE} outer_lr=1e-4 meta_sgd_lr=1e-3"),
             "lr-1e-3": ("8 signals a step, rate 1e-3; the rows below change this one", f"{_BASE} outer_lr=1e-3"),
         }
         | {

@@ -159,13 +159,20 @@ def test_muon_keeps_momentum_and_decays_as_torch_does() -> None:
 
 
 def test_groups_hold_what_muon_does_not_once_at_its_rate() -> None:
-    names = ["first_weight", "hidden_weight", "hidden_bias", "shift_weight", LOG_RATES]
+    layers = {"first_weight": 7, "hidden_weight": 2, "hidden_bias": 2, "shift_weight": 3, LOG_RATES: 5}
     meta = MetaConfig(batch_size=1, outer_lr=1e-3, muon_lr=2e-3, meta_sgd_lr=1e-2, scale_lr_by_omega=True)
-    assert make_groups(names, meta, (10.0, 20.0, 40.0, 80.0)) == [
+    assert make_groups(layers, meta, (10.0, 20.0, 40.0, 80.0)) == [
         Group(1.0, [Slot("first_weight"), Slot("shift_weight")]),
         Group(0.5, [Slot("hidden_bias", 0)]),
         Group(0.25, [Slot("hidden_bias", 1)]),
         Group(10.0, [Slot(LOG_RATES)], decays=False),
+    ]
+    meta = MetaConfig(batch_size=1, scale_modulation_lr_by_omega=True)
+    assert make_groups(layers | {"scale_bias": 2}, meta, (10.0, 20.0, 40.0, 80.0)) == [
+        Group(1.0, [Slot("first_weight"), Slot("hidden_weight"), Slot("hidden_bias")]),
+        Group(1.0, [Slot("shift_weight", 0)]),  # of the first layer
+        Group(0.5, [Slot("shift_weight", 1), Slot("scale_bias", 0)]),
+        Group(0.25, [Slot("shift_weight", 2), Slot("scale_bias", 1)]),
     ]
 
 

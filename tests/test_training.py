@@ -406,6 +406,7 @@ def test_training_refuses_more_parameters_than_memory_could_hold(beats: Path) ->
 EVERY_OPTION = {
     **{"muon_lr": 1e-3, "meta_sgd_lr": 1e-2, "clip_ratio": 1.0, "scale_lr_by_omega": True},
     **{"inner_steps_start": 1, "selection_ratio_start": 0.2, "grow_share": 0.9, "multi_step_share": 0.9},
+    "scale_modulation_lr_by_omega": True,
 }
 KILLED_RUN = """
 import json, signal, sys

@@ -165,6 +165,9 @@ class MetaConfig(Config):
     weight_decay: float = Field(default=1e-2, ge=0, description="AdamW's decoupled weight decay (torch's default).")
     adam_beta2: float = Field(default=0.999, gt=0, lt=1, description="AdamW's second-moment decay.")
     scale_lr_by_omega: bool = Field(default=False, description="Multiply hidden layers' rates by omega_1 / omega_k (App. E).")
+    scale_modulation_lr_by_omega: bool = Field(
+        default=False, description="Multiply the modulations' rates by omega_1 / omega_k: they act through omega_k as well."
+    )
     clip_norm: float | None = Field(default=1.0, gt=0, description="Clip the meta-gradient's norm here (published code: 1).")
     skip_ratio: float | None = Field(
         default=None, gt=1, description="Skip steps whose meta-gradient norm exceeds this multiple of its running median."

@@ -14,6 +14,7 @@ from medfuncta_core.learning.inner_rates import LOG_RATES
 from medfuncta_core.learning.muon import muon_step
 
 _MUON, _MOMENTUM = "hidden_weight", "muon.momentum"
+_MODULATIONS = ("shift", "scale")
 
 
 class Slot(NamedTuple):
@@ -45,7 +46,8 @@ class Optimiser:
 
     def __init__(self, weights: Mapping[str, Tensor], meta: MetaConfig, omegas: tuple[float, ...]) -> None:
         self._weights, self._meta = weights, meta
-        self._groups = make_groups(list(weights), meta, omegas)
+        layers = {name: len(weight) for name, weight in weights.items()}
+        self._groups = make_groups(layers, meta, omegas)
         self._slots = {slot: slot.of(weights) for group in self._groups for slot in group.slots}
         self._moments: dict[Slot, Moments] = {}
         self._momentum = torch.zeros_like(weights[_MUON]) if meta.muon_lr is not None else None
@@ -109,22 +111,25 @@ def omega_scales(omegas: tuple[float, ...]) -> list[float]:
     return [omegas[0] / omega for omega in omegas[1:-1]]
 
 
-def make_groups(names: list[str], meta: MetaConfig, omegas: tuple[float, ...]) -> list[Group]:
+def make_groups(layers: Mapping[str, int], meta: MetaConfig, omegas: tuple[float, ...]) -> list[Group]:
     """What AdamW moves, at which multiple of the outer rate.
 
     With `scale_lr_by_omega`, hidden layer k gets omega_1 / omega_k: AdamW's step does not depend on the gradient's size, so
     App. E's 1/omega^2 of plain gradient descent becomes 1/omega. Muon's does not either, and its layers always have that factor.
+    A modulation is added before the multiplication by omega_k, so the same holds for it (`scale_modulation_lr_by_omega`).
 
     Args:
-        names: Of the parameters.
+        layers: Length of each parameter by name: the layers, where it is a stack of them.
         meta: Recipe.
         omegas: omega_1 ... omega_K.
     """
-    whole = [name for name in names if name != LOG_RATES and (name != _MUON or meta.muon_lr is None)]
-    stacked = [name for name in whole if name.startswith("hidden")] if meta.scale_lr_by_omega else []
-    groups = [Group(1.0, [Slot(name) for name in whole if name not in stacked])]
-    if stacked:
-        groups += [Group(scale, [Slot(name, k) for name in stacked]) for k, scale in enumerate(omega_scales(omegas))]
+    kinds = ("hidden",) * meta.scale_lr_by_omega + _MODULATIONS * meta.scale_modulation_lr_by_omega
+    moved = [name for name in layers if name != LOG_RATES and (name != _MUON or meta.muon_lr is None)]
+    stacked = [name for name in moved if name.startswith(kinds)]
+    groups = [Group(1.0, [Slot(name) for name in moved if name not in stacked])]
+    for k, omega in enumerate(omegas[:-1]):  # stacks end at layer K - 1, and begin at the second or, modulated, at the first
+        slots = [Slot(name, at) for name in stacked if (at := k - (len(omegas) - 1 - layers[name])) >= 0]
+        groups += [Group(omegas[0] / omega, slots)] if slots else []
     if meta.meta_sgd_lr is not None:
         groups.append(Group(meta.meta_sgd_lr / meta.outer_lr, [Slot(LOG_RATES)], decays=False))
     return groups
