@@ -74,6 +74,7 @@ KNOBS = (
     Knob("field.output_offset", "Output offset", "Network, rarely", -1.0, 1.0),
     Knob("meta.second_order", "Exact meta-gradient", "Optimiser, rarely"),
     Knob("meta.scale_lr_by_omega", "Rates by frequency", "Optimiser, rarely"),
+    Knob("meta.scale_modulation_lr_by_omega", "Modulations' too", "Optimiser, rarely"),
     Knob("meta.warmup_steps", "Warm-up steps", "Optimiser, rarely", 0, 1_000_000),
     Knob("meta.final_lr_ratio", "Final share of β", "Optimiser, rarely", 0.0, 1.0),
     Knob("meta.weight_decay", "Weight decay", "Optimiser, rarely", 0.0, 1.0),
