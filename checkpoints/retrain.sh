@@ -8,15 +8,15 @@ name=${1:?name of the checkpoint} data=${2:?folder with the data files} runs=${R
 python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python)}
 cli() { "$python" -m medfuncta_core "$@"; }
 
-signal=() recipe=()
+signal=() recipe=() others=() # others: splits beside test, with the number of signals
 case "$name" in
   ecg)
-    preset=ecg-187-cpu file=mitbih_full_187.npz limit=2000 per_class=5
+    preset=ecg-187-cpu file=mitbih_full_187.npz limit=2000 others=(val:2000) per_class=5
     licence="ODC-BY 1.0" data_licence="ODC-BY 1.0"
     source="PhysioNet MIT-BIH Arrhythmia Database (mitdb), cut into beats as by Kachuee et al. 2018"
     classes="normal (N),supraventricular (S),ventricular (V),fusion (F),unknown (Q)" ;;
   chest-xray-64)
-    preset=image-64-small file=nihcxr_64.npz limit=201 per_class=12
+    preset=image-64-small file=nihcxr_64.npz limit=201 others=(val:124) per_class=12
     licence="MIT, with attribution of the data" data_licence="NIH ChestX-ray14: free use with attribution"
     source="NIH Clinical Center ChestX-ray14 (Wang et al. 2017), a subset at 64 x 64"
     classes="no finding,pneumonia" ;;
@@ -26,13 +26,13 @@ case "$name" in
     source="HAM10000 (Tschandl et al. 2018), a subset at 64 x 64"
     classes="actinic keratosis,basal cell carcinoma,benign keratosis,dermatofibroma,melanoma,melanocytic nevus,vascular lesion" ;;
   hippocampus-32)
-    preset=volume-32-small file=hippocampus3d_32.npz limit=28 per_class=8
+    preset=volume-32-small file=hippocampus3d_32.npz limit=56 others=(val:25 train:28) per_class=8
     licence="CC BY-SA 4.0" data_licence="CC BY-SA 4.0"
     source="Medical Segmentation Decathlon, Task04 Hippocampus (Antonelli et al. 2022), at 32 x 32 x 32"
     classes="small,medium,large (volume tertile)"
     signal=(--normalisation quantile --limits 0.005,0.995) ;; # how these volumes were made from the challenge's NIfTI files
   lung-ct-32)
-    recipe=(--steps 1500) preset=volume-32-small file=lungct3d_32.npz limit=63 per_class=8
+    recipe=(--steps 1500) preset=volume-32-small file=lungct3d_32.npz limit=63 others=(val:30 train:30) per_class=8
     licence="CC BY 3.0" data_licence="CC BY 3.0 (TCIA CPTAC-LSCC) and Apache-2.0 (TotalSegmentator)"
     source="Lung CT patches at 32 x 32 x 32 of three patients: TCIA CPTAC-LSCC and the example of TotalSegmentator"
     classes="mostly lung,part lung,little lung"
@@ -48,7 +48,10 @@ else
 fi
 cli promote "$runs/$name" --out "checkpoints/$name" --licence "$licence" --data-licence "$data_licence" \
   --source "$source" --classes "$classes" ${signal[@]+"${signal[@]}"}
-for method in gradient_descent gauss_newton; do # the checkpoint's own last: the app shows that one
+for method in gradient_descent gauss_newton; do
   cli evaluate "checkpoints/$name" --data "$data/$file" --split test --limit "$limit" --method "$method" --update-card
+done
+for other in ${others[@]+"${others[@]}"}; do
+  cli evaluate "checkpoints/$name" --data "$data/$file" --split "${other%:*}" --limit "${other#*:}" --update-card
 done
 cli gallery "checkpoints/$name" --data "$data/$file" --out "assets/gallery/$name.safetensors" --per-class "$per_class"

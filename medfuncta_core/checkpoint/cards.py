@@ -195,17 +195,22 @@ def _describe_metrics(config: CheckpointConfig) -> str:
     if not config.metrics:
         return "## Metrics\nNot measured yet: `evaluate` with `--update-card` writes them here."
     rows = ["| split | signals | fit steps | method | PSNR (dB) | SSIM | LPIPS | MSE |", "|---|---|---|---|---|---|---|---|"]
-    for m in sorted(config.metrics, key=lambda metrics: ("test val train".find(metrics.split), metrics.fit_steps)):
+    ordered = sorted(config.metrics, key=_place)
+    for m in ordered:
         measured = f"{m.psnr:.2f} | {_number(m.ssim, '.4f')} | {_number(m.lpips, '.4f')} | {m.mse:.3e}"
         rows.append(f"| {m.split} | {m.n:,} | {m.fit_steps} | {_METHODS[m.method]} | {measured} |")
     text = "## Metrics\nMeans over signals, on reconstructions clamped to [0, 1].\n\n" + "\n".join(rows)
-    measured = [metrics for metrics in config.metrics if not metrics.spread]
-    if len(measured) < len(config.metrics):
+    measured = [metrics for metrics in ordered if not metrics.spread]
+    if len(measured) < len(ordered):
         text += "\n\nThe row of the training's own validation has signals evenly spread over the split, without a command."
     if measured:
         commands = "\n".join(f"    {evaluate_command(config, metrics)}" for metrics in measured)
         text += f"\n\nMeasure again (the first N signals of a split, in the file's order):\n\n{commands}"
     return text
+
+
+def _place(metrics: Metrics) -> tuple[int, int, int]:
+    return "test val train".find(metrics.split), metrics.fit_steps, list(_METHODS).index(metrics.method)
 
 
 def _number(value: float | None, form: str) -> str:

@@ -65,7 +65,8 @@ def describe(config: CheckpointConfig) -> str:
         colour = " RGB" if config.signal.channels == 3 else ""
         parts.append(f"{shape}{colour} {KIND_WORDS[config.signal.kind]}")
     parts.append(f"latent of {config.field.latent_dim:,}")
-    tested = [metrics for metrics in config.metrics if metrics.split == "test"]
+    own = (config.fit.method, config.fit.steps)
+    tested = [of for of in config.metrics if of.split == "test" and (of.method, of.fit_steps) == own]
     if tested:
         parts.append(f"{tested[-1].psnr:.1f} dB on test")
     if config.licence:
