@@ -7,11 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 import streamlit as st
-from streamlit.errors import StreamlitAPIException
 
 from medfuncta_core import figures
 from medfuncta_core.errors import MedFunctaError
-from pages.shared import state
+from pages.shared import state, widgets
 from pages.shared.components.moving import courier, latent_map
 from pages.shared.map_choice import describe_set, open_row
 from pages.shared.map_pictures import Pictures
@@ -60,19 +59,16 @@ def carry_pictures(view: MapView, marks: Marks) -> None:
 
 
 def _carry(view: MapView, marks: Marks) -> None:
-    asked = courier(view.name, state.recall("map_sent") or {}, marks, key=f"courier-{view.name}")
-    wanted = [row for row in asked if 0 <= row < len(view.latents)]
+    key = f"courier-{view.name}"
+    courier(view.name, state.recall("map_sent") or {}, marks, key=key, on_asked=lambda: _answer(view, key))
+
+
+def _answer(view: MapView, key: str) -> None:
+    """Decode what was asked for before anything is drawn, so that the pictures travel with the same turn."""
+    wanted = [int(row) for row in (widgets.widget(key) or {}).get("asked") or [] if 0 <= int(row) < len(view.latents)]
     if not wanted:
         return
     with suppress(MedFunctaError):  # a set without its network has no pictures; opening a point says so
         pictures = Pictures.of(view.set)
         pictures.make(wanted)
         state.remember("map_sent", {row: pictures.tip(row) for row in wanted})
-        _turn_again()
-
-
-def _turn_again() -> None:
-    try:
-        st.rerun(scope="fragment")
-    except StreamlitAPIException:  # the question came while the whole page was drawn anew
-        st.rerun()

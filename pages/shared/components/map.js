@@ -6,10 +6,13 @@ const HELP = { move: "Drag to move, wheel to zoom", turn: "Drag to turn, wheel t
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".root");
-  const scene = unpack(data);
   root.map ??= makeMap(root);
   root.map.send = setTriggerValue;
-  root.map.show(scene);
+  const header = readHeader(data);
+  if (root.map.header !== header.text) {  // else the page was drawn anew around the same map: half a million points stay as they are
+    root.map.header = header.text;
+    root.map.show(unpack(data, header));
+  }
   return () => setTimeout(() => { if (!root.isConnected) root.map?.destroy(); }, 1000);
 }
 
@@ -45,8 +48,12 @@ function makeMap(root) {
     const many = map.scene.count > 30000;
     const point = ratio * (many ? 1.6 : map.scene.count > 8000 ? 3.4 : map.scene.count > 600 ? 5.5 : 8) * Math.min(3, Math.sqrt(map.camera.zoom));
     map.drawing.draw({ matrix: matrix(), size: point, opacity: many ? 0.55 : 0.85 });
-    drawMarks(over, map.store.marks, map.scene, matrix(), size());
+    paintMarks();
     canvas.dataset.painted = String(Number(canvas.dataset.painted ?? 0) + 1);
+  }
+
+  function paintMarks() {
+    if (map.drawing) drawMarks(over, map.store.marks, map.scene, matrix(), size());
   }
 
   function restate() {
@@ -192,7 +199,7 @@ function makeMap(root) {
   function ask([x, y]) {
     if (map.hovered < 0) return;
     const known = map.store.pictures, first = !known.has(map.hovered);
-    const rows = first ? [map.hovered] : nearestPoints(map.scene, places(), x, y, 60, 40).filter((row) => !known.has(row)).slice(0, 12);
+    const rows = first ? [map.hovered] : nearestPoints(map.scene, places(), x, y, 60, 40).filter((row) => !known.has(row)).slice(0, 6);
     if (rows.length) document.dispatchEvent(new CustomEvent("medfuncta-ask", { detail: { name: map.scene.name, rows } }));
     map.around = first ? () => ask([x, y]) : null;
   }
@@ -213,9 +220,9 @@ function makeMap(root) {
   const news = (event) => {
     if (!root.isConnected) return;
     if (event.detail !== map.scene?.name) return;
-    redraw();
+    paintMarks();  // the points are as they were
     if (map.hovered >= 0) fillTip();
-    if (map.around && map.store.pictures.has(map.hovered)) { const next = map.around; map.around = null; setTimeout(next, 250); }
+    if (map.around && map.store.pictures.has(map.hovered)) { const next = map.around, row = map.hovered; map.around = null; setTimeout(() => { if (map.hovered === row) next(); }, 250); }
   };
   document.addEventListener("medfuncta-pictures", news);
   const watcher = new ResizeObserver(redraw);

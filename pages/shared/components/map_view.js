@@ -4,10 +4,13 @@
 const HIDDEN = 0, SHOWN = 1, DIMMED = 2, CHOSEN = 3;
 
 // Bytes: length of the header, header (JSON), positions (float32, point by point), colours (an index into the palette each).
-function unpack(bytes) {
-  const copy = bytes.slice(), words = new DataView(copy.buffer), length = words.getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(copy.subarray(4, 4 + length)));
-  const start = 4 + length, numbers = header.count * header.dims;
+function readHeader(bytes) {
+  const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+  return { text: new TextDecoder().decode(bytes.subarray(4, 4 + length)), start: 4 + length };
+}
+
+function unpack(bytes, { text, start }) {
+  const copy = bytes.slice(), header = JSON.parse(text), numbers = header.count * header.dims;
   const positions = new Float32Array(copy.buffer, start, numbers);
   const codes = new Uint8Array(copy.buffer, start + 4 * numbers, header.count);
   return { ...header, positions, codes };

@@ -8,7 +8,7 @@ are answered in the browser. `benchmarks/map_components/` compares candidates; `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,14 @@ def latent_map(packed: bytes, *, key: str) -> MapClick:
     return MapClick(kept(key, "picked"), kept(key, "selected"))
 
 
-def courier(name: str, pictures: Mapping[int, Mapping[str, str]], marks: Sequence[Mapping[str, Any]], *, key: str) -> list[int]:
+def courier(
+    name: str,
+    pictures: Mapping[int, Mapping[str, str]],
+    marks: Sequence[Mapping[str, Any]],
+    *,
+    key: str,
+    on_asked: Callable[[], None],
+) -> None:
     """What travels between a map and the server while its points stay where they are; draws nothing.
 
     Args:
@@ -53,13 +60,10 @@ def courier(name: str, pictures: Mapping[int, Mapping[str, str]], marks: Sequenc
         pictures: `src`, `title` and `detail` of rows, kept by the browser.
         marks: `kind` (opened, neighbour, dropped), `words`, and `row` or `at`, a place in the map's frame.
         key: Stable widget key.
-
-    Returns:
-        Rows whose pictures the map asks for.
+        on_asked: Called at the start of a run in which the map asks for pictures; the rows are the widget's `asked`.
     """
     named = {str(row): dict(picture) for row, picture in pictures.items()}
-    data = {"name": name, "pictures": named, "marks": [dict(mark) for mark in marks]}
-    return [int(row) for row in _courier(data=data, key=key, on_asked_change=lambda: None).asked or []]
+    _courier(data={"name": name, "pictures": named, "marks": [dict(mark) for mark in marks]}, key=key, on_asked_change=on_asked)
 
 
 def player(
