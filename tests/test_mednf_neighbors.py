@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,22 @@ def test_queries_that_do_not_fit_say_so(by_hand: MednfSet) -> None:
         find_neighbors(by_hand, 6)
     with pytest.raises(SetError, match="at least one"):
         find_neighbors(by_hand, 0, k=0)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_faiss_finds_what_the_exact_search_finds_or_says_how_to_get_it(tmp_path: Path, metric: Metric) -> None:
+    rng = np.random.default_rng(0)
+    stored = rng.normal(size=(400, 16)).astype(np.float16)
+    opened = write_set(tmp_path / "s", stored, rng.integers(0, 3, 400).tolist(), rows_per_shard=150)
+    if find_spec("faiss") is None:
+        with pytest.raises(SetError, match="pip install faiss-cpu, or use the exact engine"):
+            find_neighbors(opened, 7, metric=metric, engine="faiss")
+        return
+    for query in (7, stored[9].astype(np.float32) + 0.1):
+        for rows in (None, range(0, 400, 3)):
+            exact = find_neighbors(opened, query, metric=metric, rows=rows)
+            found = find_neighbors(opened, query, metric=metric, rows=rows, engine="faiss")
+            np.testing.assert_array_equal(found.rows, exact.rows)
+            np.testing.assert_array_equal(found.distances, exact.distances)
+            assert found.vote == exact.vote
+            assert found.by_class == ()

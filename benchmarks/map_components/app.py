@@ -1,6 +1,7 @@
-"""The page that `measure.py` opens: the same map, drawn by one of four components. `?component=regl&points=5000`"""
+"""The page that `measure.py` opens: the same map, drawn by one of five components. `?component=regl&points=5000`"""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,16 @@ def show_bundle(name: str, xy: np.ndarray, classes: np.ndarray) -> None:
     mount(data=xy[:, 0].tobytes() + xy[:, 1].tobytes() + classes.tobytes(), key="map", height=600)
 
 
+def show_ours(xy: np.ndarray, classes: np.ndarray) -> None:
+    """What the Latent space page has: the same bytes, straight into buffers of the graphics card."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from medfuncta_core import figures
+    from pages.shared.components.moving import latent_map
+
+    colouring = figures.colour_classes(classes.astype(np.int64), [str(number) for number in range(len(COLOURS))])
+    latent_map(figures.pack_map(xy, colouring, name="map", label="Map"), key="map")
+
+
 st.set_page_config(layout="wide")
 xy, classes = make_map(int(st.query_params["points"]))
 with st.container(key="place"):
@@ -68,5 +79,7 @@ with st.container(key="place"):
         show_plotly(xy, classes)
     elif st.query_params["component"] == "pydeck":
         show_pydeck(xy, classes)
+    elif st.query_params["component"] == "ours":
+        show_ours(xy, classes)
     else:
         show_bundle(st.query_params["component"], xy, classes)

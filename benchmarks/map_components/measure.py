@@ -1,8 +1,8 @@
 """Which component should carry the map of a latent space? Time to the first picture, frames while panning, hover, bytes.
 
-    python benchmarks/map_components/measure.py --bundles FOLDER --out benchmarks/results/map_components.json
+    python benchmarks/map_components/measure.py --bundles FOLDER --out benchmarks/results/map-components.json
 
-FOLDER holds `regl.bundle.js` and `deck.bundle.js`, made there from the sources beside this file:
+FOLDER holds `regl.bundle.js` (regl-scatterplot) and `deck.bundle.js`, made there from the sources beside this file:
 
     npm install regl-scatterplot@1.16.0 @deck.gl/core@9.4.0 @deck.gl/layers@9.4.0 esbuild@0.28.2
     esbuild regl.js --bundle --minify --format=esm --outfile=regl.bundle.js      # and deck.js
@@ -32,7 +32,7 @@ from playwright.sync_api import TimeoutError as BrowserTimeout
 
 HERE = Path(__file__).parent
 ARGUMENTS = ["--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-TOOLTIPS = ".map-tooltip:not([hidden]), .hoverlayer .hovertext, .deck-tooltip[style*='display: block']"
+TOOLTIPS = ".tip:not([hidden]), .map-tooltip:not([hidden]), .hoverlayer .hovertext, .deck-tooltip[style*='display: block']"
 FRAMES = """() => { window.frames_seen = []; window.watching = true;
   const next = (now) => { if (window.watching) { window.frames_seen.push(now); requestAnimationFrame(next); } };
   requestAnimationFrame(next); }"""
@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--bundles", type=Path, required=True)
     parser.add_argument("--points", type=int, nargs="+", default=[5_000, 500_000])
-    parser.add_argument("--components", nargs="+", default=["plotly", "regl", "deck", "pydeck"])
+    parser.add_argument("--components", nargs="+", default=["plotly", "pydeck", "deck", "regl", "ours"])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--port", type=int, default=8699)
     options = parser.parse_args()
