@@ -164,7 +164,7 @@ def _show_quality(morph: Morph) -> None:
         "**Detail along the path**",
         help="Mean difference between neighbouring points. A cross-fade sags half-way where two edges do not lie on each other.",
     )
-    figure = figures.path_quality(shares, detail, "Mean step between neighbours", digits=4)
+    figure = figures.path_quality(shares, detail, "Mean step", digits=4)
     right.plotly_chart(figure, key="path_detail", height=CHART_HEIGHT, config=CHART, alt="Detail along the path")
 
 
