@@ -68,7 +68,7 @@ def show_ours(xy: np.ndarray, classes: np.ndarray) -> None:
     from medfuncta_core import figures
     from pages.shared.components.moving import latent_map
 
-    colouring = figures.colour_classes(classes.astype(np.int64), [str(number) for number in range(len(COLOURS))])
+    colouring = figures.colour_classes(classes.astype(np.int64), tuple(str(number) for number in range(len(COLOURS))))
     latent_map(figures.pack_map(xy, colouring, name="map", label="Map"), key="map")
 
 
