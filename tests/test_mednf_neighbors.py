@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mednf_material import write_set
 
 from medfuncta_core.errors import SetError
-from medfuncta_core.mednf import find_neighbors
+from medfuncta_core.mednf import find_neighbors, warm_up
 from medfuncta_core.mednf.mednf_set import MednfSet
 from medfuncta_core.mednf.neighbors import Metric, vote_of
 
@@ -99,6 +99,18 @@ def test_near_duplicates_far_from_the_origin_are_told_apart(tmp_path: Path) -> N
     opened = write_set(tmp_path / "s", far, [0] * 200, rows_per_shard=64)
     found = find_neighbors(opened, far[0], k=3, metric="euclidean")
     np.testing.assert_allclose(found.distances, [0, 1e-3, 2e-3], atol=1e-4)
+
+
+def test_warming_up_changes_no_answer(by_hand: MednfSet) -> None:
+    cold = find_neighbors(by_hand, 0)
+    by_hand.kept.clear()
+    warm_up(by_hand)
+    known = dict(by_hand.kept)
+    warm = find_neighbors(by_hand, 0)
+    assert len(known) == 1
+    assert all(np.shares_memory(by_hand.kept[name], values) for name, values in known.items())  # not worked out again
+    assert warm.rows.tolist() == cold.rows.tolist()
+    np.testing.assert_array_equal(warm.distances, cold.distances)
 
 
 def test_queries_that_do_not_fit_say_so(by_hand: MednfSet) -> None:

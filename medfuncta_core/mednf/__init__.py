@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from medfuncta_core.mednf.map_request import EmbedRequest
     from medfuncta_core.mednf.mednf_set import MednfSet, SetSummary, list_sets, open_set
     from medfuncta_core.mednf.metadata import METADATA_COLUMNS, SetInfo
-    from medfuncta_core.mednf.neighbors import ClassNeighbors, Neighbors, Vote, find_neighbors
+    from medfuncta_core.mednf.neighbors import ClassNeighbors, Neighbors, Vote, find_neighbors, warm_up
     from medfuncta_core.mednf.planning import EncodeRequest
     from medfuncta_core.mednf.selecting import (
         MOST_NUMBERS,
@@ -55,6 +55,7 @@ __all__ = [
     "selection_archive",
     "selection_table",
     "spread_rows",
+    "warm_up",
     "write_map",
 ]
 
@@ -65,7 +66,7 @@ _HOMES = {
     **dict.fromkeys(("EmbedRequest",), "map_request"),
     **dict.fromkeys(("MednfSet", "SetSummary", "list_sets", "open_set"), "mednf_set"),
     **dict.fromkeys(("METADATA_COLUMNS", "SetInfo"), "metadata"),
-    **dict.fromkeys(("ClassNeighbors", "Neighbors", "Vote", "find_neighbors"), "neighbors"),
+    **dict.fromkeys(("ClassNeighbors", "Neighbors", "Vote", "find_neighbors", "warm_up"), "neighbors"),
     **dict.fromkeys(("EncodeRequest",), "planning"),
     **dict.fromkeys(
         ("MOST_NUMBERS", "ClassCount", "count_classes", "mean_latent", "selection_archive", "selection_table", "spread_rows"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
 
 from medfuncta_core import figures
-from medfuncta_core.mednf import EmbedRequest, LatentMap, MednfSet, map_file, read_map
+from medfuncta_core.errors import MedFunctaError
+from medfuncta_core.mednf import EmbedRequest, LatentMap, MednfSet, map_file, read_map, warm_up
 from medfuncta_core.runs.mapping import MapJob
 from pages.shared import state
 from pages.shared.map_choice import COLUMN_WORDS, MapChoice
@@ -16,6 +19,10 @@ from pages.shared.map_settings import Search
 from pages.shared.parts import redrawn
 
 TURN_SECONDS = 0.4
+LARGE = 20_000
+"""Rows from which a set is read through beforehand."""
+AFTER_SECONDS = 1.0
+"""When the map itself has been sent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +103,8 @@ def pack_view(view: MapView) -> bytes:
     """The map as the browser draws it, kept for the next turn and the next visitor."""
     assert view.made is not None
     version = (state.set_version(view.set), view.made.fingerprint)
+    if len(view.latents) > LARGE:
+        _warm_up(view.set, version, view.latents)
     return _pack(view.name, view.choice.colour, version, view.latents, view.made)
 
 
@@ -103,6 +112,19 @@ def pack_view(view: MapView) -> bytes:
 def _jobs() -> dict[str, MapJob]:
     """Maps being made, by their file; shared, so that two visitors do not make the same one."""
     return {}
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _warm_up(name: str, version: tuple[int, str], _latents: MednfSet) -> None:
+    """Read a large set through while its map is looked at, so that the first point that is opened has its neighbours at once."""
+
+    def work() -> None:
+        with suppress(MedFunctaError, OSError):  # whoever opens a point is told
+            warm_up(_latents)
+
+    timer = threading.Timer(AFTER_SECONDS, work)
+    timer.daemon = True
+    timer.start()
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
