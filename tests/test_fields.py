@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from medfuncta_core.config import PRESETS, FieldConfig
+from medfuncta_core.errors import ConfigError
 from medfuncta_core.fields import FieldPasses, ModulatedSIREN
 from medfuncta_core.fields.arithmetic import cosine, sine
 from medfuncta_core.fields.cores import spread
 from medfuncta_core.fields.modulating import latent_gradient, modulate, modulate_tangent
+from medfuncta_core.fields.products import PRODUCTS_VARIABLE, Products, add_gram, chosen_products, product
 from medfuncta_core.grids import ContextSet, grid_context, make_grid
 
 TINY = {"depth": 3, "width": 1, "latent_dim": 1, "omega_first": 2.0, "omega_last": 6.0}
@@ -220,3 +222,49 @@ def test_sine_and_cosine_are_close_to_those_of_float64(size: int) -> None:
     u = (torch.rand(size, generator=torch.Generator().manual_seed(0)) * 2 - 1) * 3000
     for found, exact in ((sine(u, torch.empty_like(u)), u.double().sin()), (cosine(u, torch.empty_like(u)), u.double().cos())):
         assert (found.double() - exact).abs().max() < 1.2e-7
+
+
+@pytest.mark.parametrize("products", Products)
+def test_products_of_every_library_are_those_of_float64(products: Products) -> None:
+    x, g, weight = (torch.randn(n, 256, generator=torch.Generator().manual_seed(n)) for n in (700, 701, 256))
+    g, bias, out = g[:700], weight[0], torch.full((700, 256), torch.nan)
+    found = product(x, weight, bias, products, lambda: out, lasting=True)
+    assert found.data_ptr() == out.data_ptr()
+    torch.testing.assert_close(found, (x.double() @ weight.double().mT + bias).float(), rtol=1e-5, atol=1e-4)
+    found = product(x, weight.mT, None, products, lambda: out)
+    torch.testing.assert_close(found, (x.double() @ weight.double()).float(), rtol=1e-5, atol=1e-4)
+    into = torch.ones(256, 256)
+    add_gram(into, g, x, products)
+    torch.testing.assert_close(into, (1 + g.double().mT @ x.double()).float(), rtol=1e-5, atol=1e-3)
+
+
+def test_products_follow_the_environment_or_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PRODUCTS_VARIABLE, "onednn")
+    assert chosen_products() == Products.ONEDNN
+    monkeypatch.setenv(PRODUCTS_VARIABLE, "mkl")
+    with pytest.raises(ConfigError, match="set it to one of torch, onednn-rows, onednn"):
+        chosen_products()
+    monkeypatch.delenv(PRODUCTS_VARIABLE)
+    assert chosen_products() in Products
+
+
+@pytest.mark.parametrize("modulate_scale", [False, True])
+@pytest.mark.parametrize("signals", [1, 3])
+def test_passes_agree_whichever_library_multiplies(monkeypatch: pytest.MonkeyPatch, modulate_scale: bool, signals: int) -> None:
+    monkeypatch.setattr("medfuncta_core.fields.products.SMALLEST", 1)
+    config = FieldConfig(
+        coord_dim=2, depth=4, width=16, latent_dim=5, omega_first=3, omega_last=9, residual=True, modulate_scale=modulate_scale
+    )
+    field = ModulatedSIREN(config, generator=torch.Generator().manual_seed(0)).requires_grad_(False)
+    context = grid_context(torch.rand(signals, 8, 6, 1, generator=torch.Generator().manual_seed(1)))
+    modulations = modulate(field, torch.randn(signals, 5, generator=torch.Generator().manual_seed(2)))
+    found = []
+    for products in Products:
+        monkeypatch.setenv(PRODUCTS_VARIABLE, products)
+        passes, into = FieldPasses(field), {name: torch.zeros_like(p) for name, p in field.named_parameters()}
+        (tape,) = passes.tapes(1, signals, 48)
+        passes.loss_gradient(context, modulations, into=into, tape=tape)
+        _, dual = passes.hessian_product(context, modulations, modulations, into=into, tape=tape)
+        found.append([*into.values(), *(part for part in dual if part is not None)])
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-4, atol=1e-5)

@@ -85,6 +85,22 @@ def test_meta_gradient_takes_irregular_coordinates_of_each_signal() -> None:
     assert relative_difference(found.gradients, expected.gradients) < 1e-10
 
 
+@pytest.mark.parametrize(("room", "together"), [(0, 1), (1, 1), (4, 2), (6, 3)])
+def test_meta_gradient_is_the_same_in_groups_of_any_size(room: int, together: int) -> None:
+    field, _, _ = problem((8, 6))
+    context = grid_context(torch.rand(3, 8, 6, 2, generator=torch.Generator().manual_seed(5)).double())
+    drawn = torch.stack([torch.randperm(48, generator=torch.Generator().manual_seed(seed))[:20] for seed in range(3)])
+    tape = FieldPasses(field)._tape_size(48)
+    passes = FieldPasses(field, tape_bytes=room * tape)
+    assert passes.together(2, 3, 48) == together
+    expected = meta_gradient_autograd(field, context, [None, drawn], inner_lr=0.5)
+    found = meta_gradient(passes, context, [None, drawn], inner_lr=0.5)
+    assert relative_difference(found.gradients, expected.gradients) < 1e-10
+    torch.testing.assert_close(found.loss, expected.loss)
+    torch.testing.assert_close(found.first_loss, expected.first_loss)
+    torch.testing.assert_close(found.latents, expected.latents)
+
+
 def test_meta_gradient_needs_an_inner_step() -> None:
     field, context, _ = problem((16,))
     with pytest.raises(ConfigError, match="inner_steps"):
@@ -93,7 +109,7 @@ def test_meta_gradient_needs_an_inner_step() -> None:
 
 def test_inner_loop_starts_at_zero_and_descends() -> None:
     field, context, _ = problem((8, 6))
-    latents, losses = inner_loop(FieldPasses(field), context, [None] * 5, 0.5)
+    latents, _, losses = inner_loop(FieldPasses(field), context, [None] * 5, 0.5)
     assert len(latents) == 6
     assert not latents[0].any()
     assert all((after < before).all() for before, after in itertools.pairwise(losses))

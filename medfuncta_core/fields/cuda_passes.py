@@ -88,6 +88,10 @@ class CudaPasses(FieldPasses):
         self._last_weight.copy_(field.last_weight)
         torch.add(field.last_bias, self.config.output_offset, out=self._last_bias)
 
+    def together(self, steps: int, signals: int, points: int) -> int:
+        """All of them, since no tapes are kept."""
+        return signals
+
     def tapes(self, steps: int, signals: int, points: int) -> list[Tape | None]:
         """None for every step: activations are computed again."""
         return [None] * steps

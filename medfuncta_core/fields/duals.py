@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
+from medfuncta_core.fields.products import add_gram, product
 from medfuncta_core.fields.tiles import Activations, Folded, FoldedGradients, Modulations, Workspace, pass_below
 
 
@@ -65,12 +68,12 @@ def dual(
             dual_sum = dg_u.sum(0, keepdim=True)
         into.biases[k] += dual_sum.sum(0)
         dg_a = tile.as_inputs_of(k, dg_u)
-        into.weights[k].addmm_(dg_a.mT, tile.h[k])
+        add_gram(into.weights[k], dg_a, tile.h[k], folded.products)
         if d_h is not None and g_u is not None:
-            into.weights[k].addmm_(g_u.mT, d_h)
+            add_gram(into.weights[k], g_u, d_h, folded.products)
         if k == 0:
             break
-        below = space.take(f"dg{1 + k % 2}", len(dg_a), width)
+        below = partial(space.take, f"dg{1 + k % 2}", len(dg_a), width)
         dg = pass_below(folded, k, tile.as_inputs_of(k, dg), dg_a, below)
 
 
@@ -90,7 +93,10 @@ def _tangent_forward(
             sine_dus.append(None)
             d_as.append(None)
             continue
-        da = None if d_h is None else torch.mm(d_h, weight.mT)
+        joined = d_shift[0, 0] if d_shift is not None and d_scale is None and tile.count == 1 else None
+        lasting = d_scale is not None
+        memory = partial(space.take, f"da{k}" if lasting else "du", rows, width)
+        da = None if d_h is None else product(d_h, weight, joined, folded.products, memory, lasting=lasting)
         d_as.append(None if d_scale is None else da)
         du = da
         if d_scale is not None:
@@ -101,9 +107,8 @@ def _tangent_forward(
             if da is not None:
                 tile.by_signal(du).addcmul_(tile.by_signal(da), scale)
         elif du is None:
-            du = space.take("du", rows, width).zero_()
-        assert du is not None
-        if d_shift is not None:
+            du = memory().zero_()
+        if d_shift is not None and (joined is None or da is None):
             tile.by_signal(du).add_(d_shift)
         sine_du = space.take(f"sine_du{k}", rows, width)
         if folded.config.residual and k > 0:

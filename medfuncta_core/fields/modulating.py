@@ -21,6 +21,13 @@ def modulate(field: ModulatedSIREN, latent: Float[Tensor, "b p"]) -> Modulations
 
 
 @torch.no_grad()
+def first_modulations(field: ModulatedSIREN, signals: int) -> Modulations:
+    """What latents of zero give: the biases, `(signals, M, L)`, without reading the weights."""
+    biases = (getattr(field, f"{kind}_bias", None) for kind in KINDS)
+    return Modulations(*(None if bias is None else bias.detach().repeat(signals, 1, 1) for bias in biases))
+
+
+@torch.no_grad()
 def modulate_tangent(field: ModulatedSIREN, direction: Float[Tensor, "b p"]) -> Modulations:
     """Change of the modulations when the latents move along `direction`: the affine maps without their biases."""
     return Modulations(*(None if weight is None else _linear(direction, weight) for weight in _weights(field)))

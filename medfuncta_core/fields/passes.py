@@ -16,6 +16,7 @@ from torch import Tensor
 
 from medfuncta_core.fields.cores import spread
 from medfuncta_core.fields.duals import dual
+from medfuncta_core.fields.products import Products, chosen_products
 from medfuncta_core.fields.siren import ModulatedSIREN
 from medfuncta_core.fields.tiles import Activations, Folded, FoldedGradients, Modulations, Workspace, backward, forward, restore
 from medfuncta_core.grids import ContextSet
@@ -24,7 +25,7 @@ Gradients = dict[str, Tensor]
 
 TILE_ELEMENTS = {"cuda": 2**23}  # points times width worked on at once; on a CPU 2**17, half a MiB an array
 SMALLEST_SHARE = 2**15  # points times width for which a second core is woken
-TAPE_BYTES = 2**28  # what is kept for the Hessian products; the steps for which there is no room are computed again
+TAPE_BYTES = 2**26  # kept for the Hessian products: image-64 stays at a quarter of autograd's peak; the rest is computed again
 
 
 class LossGradient(NamedTuple):
@@ -76,6 +77,7 @@ class FieldPasses:
         self._local = threading.local()
         self._tape_spaces: list[Workspace] = []
         self._tape_bytes = tape_bytes
+        self._products = chosen_products() if self._device.type == "cpu" else Products.TORCH
         self._tile_elements = tile_elements or TILE_ELEMENTS.get(self._device.type, 2**17)
         first_modulated = 0 if self.config.modulate_first else 1
         self._omegas = torch.tensor(self.config.omegas[first_modulated:-1], dtype=self._dtype, device=self._device)[:, None]
@@ -100,7 +102,23 @@ class FieldPasses:
             field.last_weight.detach(),
             field.last_bias + self.config.output_offset,
             0 if self.config.modulate_first else 1,
+            self._products,
         )
+
+    def together(self, steps: int, signals: int, points: int) -> int:
+        """How many signals should go through a whole meta-step at once: as many as have room for all their tapes.
+
+        Args:
+            steps: G.
+            signals: b.
+            points: Of each step's context.
+        """
+        room = max(1, self._tape_bytes // (steps * self._tape_size(points)))
+        return -(-signals // -(-signals // room))
+
+    def _tape_size(self, rows: int) -> int:
+        """Bytes of one step's tape: u and g of every sine layer."""
+        return 2 * (self.config.depth - 1) * rows * self.config.width * self._dtype.itemsize
 
     def tapes(self, steps: int, signals: int, points: int) -> list[Tape | None]:
         """Tapes for the inner steps of one meta-step, None for the first ones where all would hold too much.
@@ -110,8 +128,7 @@ class FieldPasses:
             signals: b.
             points: Of each step's context.
         """
-        arrays = 2 * (self.config.depth - 1)  # u and g
-        room = self._tape_bytes // (arrays * signals * points * self.config.width * self._dtype.itemsize)
+        room = self._tape_bytes // self._tape_size(signals * points)
         kept = min(steps, room)
         while len(self._tape_spaces) < kept:
             self._tape_spaces.append(Workspace(self._dtype, self._device))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from medfuncta_core.config import FieldConfig
 from medfuncta_core.fields.arithmetic import cosine, sine
+from medfuncta_core.fields.products import Products, add_gram, product
 
 
 class Modulations(NamedTuple):
@@ -74,6 +76,7 @@ class Folded:
     last_weight: Tensor
     last_bias: Tensor  # output offset included
     first_modulated: int
+    products: Products
 
 
 @dataclass(eq=False)
@@ -151,25 +154,30 @@ def forward(
         backward: Off keeps two layers only, no backward pass then.
     """
     tile.h.append(coords)
-    for k in range(len(folded.weights)):
+    rows, width = tile.count * tile.points, folded.config.width
+    for k, weight in enumerate(folded.weights):
         shift, scale = modulations.layer(k - folded.first_modulated, tile.signals)
-        rows = tile.count * tile.points if k >= folded.first_modulated else len(coords)
-        a = torch.mm(tile.h[k], folded.weights[k].mT)
-        if scale is not None or shift is None:  # elsewhere the bias is part of the folded shift
-            a.add_(folded.biases[k])
-        if scale is not None and backward:
-            own = space.take(f"a{k}", len(a), a.shape[1]) if keep is None else keep(f"a{k}", len(a))
-            tile.kept.append(own.copy_(a))
-        u = a
-        if shift is not None and scale is None:
-            u = space.take("u", rows, a.shape[1]) if keep is None else keep(f"u{k}", rows)
-            torch.add(tile.by_signal(a), shift, out=tile.by_signal(u))
-        if scale is None and backward:
-            tile.kept.append(u if keep is None or shift is not None else keep(f"u{k}", rows).copy_(u))
+        h, bias = tile.h[k], folded.biases[k]
+        if scale is None and shift is not None:  # a folded shift has the bias in it
+            bias = shift[0, 0] if tile.count == 1 else None
+        name, lasting = ("u", keep is not None) if scale is None else ("a", backward)
+        memory = partial(_memory, keep, space, f"{name}{k}" if lasting else name, width)
+        if bias is not None:
+            a = u = product(h, weight, bias, folded.products, partial(memory, len(h)), lasting=lasting)
+        else:
+            assert shift is not None
+            a = product(h, weight, None, folded.products, partial(space.take, "a", len(h), width))
+            a = u = torch.add(tile.by_signal(a), shift, out=tile.by_signal(memory(rows))).view(rows, width)
         if scale is not None:
             u = _scaled(tile, a, scale, shift, space)
+        if backward:
+            tile.kept.append(a)
         _wave(folded, k, u, tile, space, backward)
     return torch.addmm(folded.last_bias, tile.h[-1], folded.last_weight.mT)
+
+
+def _memory(keep: Callable[[str, int], Tensor] | None, space: Workspace, name: str, width: int, rows: int) -> Tensor:
+    return keep(name, rows) if keep else space.take(name, rows, width)
 
 
 def restore(folded: Folded, modulations: Modulations, tile: Activations, space: Workspace) -> None:
@@ -239,15 +247,17 @@ def backward(
             break
         g_a = tile.as_inputs_of(k, g_u)
         if into is not None:
-            into.weights[k].addmm_(g_a.mT, tile.h[k])
+            add_gram(into.weights[k], g_a, tile.h[k], folded.products)
             into.biases[k] += g_a.sum(0)
         if k == 0:
             break
-        g = pass_below(folded, k, tile.as_inputs_of(k, g), g_a, memory(f"g{k - 1}", len(g_a)))
+        g = pass_below(folded, k, tile.as_inputs_of(k, g), g_a, partial(memory, f"g{k - 1}", len(g_a)), lasting=True)
 
 
-def pass_below(folded: Folded, k: int, g: Tensor, g_a: Tensor, out: Tensor) -> Tensor:
-    """Gradient in the input of layer k from the gradients in its output and in its product, `(rows, L)` each; fills `out`."""
-    if folded.config.residual:
-        return torch.addmm(g, g_a, folded.weights[k], out=out)
-    return torch.mm(g_a, folded.weights[k], out=out)
+def pass_below(folded: Folded, k: int, g: Tensor, g_a: Tensor, out: Callable[[], Tensor], *, lasting: bool = False) -> Tensor:
+    """Gradient in the input of layer k from the gradients in its output and in its product, `(rows, L)` each.
+
+    `out` and `lasting` are those of `product`.
+    """
+    below = product(g_a, folded.weights[k].mT, None, folded.products, out, lasting=lasting)
+    return below.add_(g) if folded.config.residual else below

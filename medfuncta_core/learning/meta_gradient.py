@@ -8,7 +8,8 @@
 
 and, where the losses after earlier steps count too, their gradients join lambda and theta_bar when their step's turn comes.
 Only phi_0 ... phi_G and the drawn points are kept, and each step's activations while they are few (`TAPE_BYTES`), to save
-computing them again. The readable version, through autograd, is `reference.py`; both agree to 1e-10 in float64.
+computing them again; for the sake of these, a batch goes through the whole loop in groups of a few signals. The readable version,
+through autograd, is `reference.py`; both agree to 1e-10 in float64.
 Sources: Eq. 28 to 32; DESIGN.md.
 """
 
@@ -16,14 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from medfuncta_core.errors import ConfigError
-from medfuncta_core.fields.modulating import ModulationGradients, latent_gradient, modulate, modulate_tangent
+from medfuncta_core.fields.modulating import ModulationGradients, first_modulations, latent_gradient, modulate, modulate_tangent
 from medfuncta_core.fields.passes import FieldPasses, Gradients, Tape
+from medfuncta_core.fields.tiles import Modulations
 from medfuncta_core.grids import ContextSet, reduce_context
 
 StepIndices = list[Int[Tensor, "b m"] | None]
@@ -46,10 +49,18 @@ class MetaGradient:
     latents: Float[Tensor, "b p"]
 
 
+class InnerLoop(NamedTuple):
+    """phi_0 ... phi_G `(b, p)`; of phi_0 ... phi_{G-1}, the modulations and the loss `(b,)` on each step's context."""
+
+    latents: list[Tensor]
+    modulations: list[Modulations]
+    losses: list[Tensor]
+
+
 @torch.no_grad()
 def inner_loop(
     passes: FieldPasses, context: ContextSet, indices: StepIndices, inner_lr: float, tapes: Sequence[Tape | None] | None = None
-) -> tuple[list[Float[Tensor, "b p"]], list[Float[Tensor, " b"]]]:
+) -> InnerLoop:
     """Plain gradient descent on the latents from zero (Eq. 27, 28).
 
     Args:
@@ -58,18 +69,17 @@ def inner_loop(
         indices: For every step, the points of its reduced context (None: all).
         inner_lr: alpha.
         tapes: One a step, filled where not None.
-
-    Returns:
-        phi_0 ... phi_G, `(b, p)` each, and the loss `(b,)` at phi_0 ... phi_{G-1} on each step's context.
     """
-    latents = [context.values.new_zeros(len(context.values), passes.config.latent_dim)]
-    losses = []
+    signals = len(context.values)
+    loop = InnerLoop([context.values.new_zeros(signals, passes.config.latent_dim)], [], [])
     for drawn, tape in zip(indices, tapes or [None] * len(indices), strict=True):
-        reduced = reduce_context(context, drawn)
-        loss, _, gradient = passes.loss_gradient(reduced, modulate(passes.field, latents[-1]), tape=tape)
-        latents.append(latents[-1] - inner_lr * latent_gradient(passes.field, gradient))
-        losses.append(loss)
-    return latents, losses
+        latents = loop.latents[-1]
+        modulations = modulate(passes.field, latents) if loop.losses else first_modulations(passes.field, signals)
+        loss, _, gradient = passes.loss_gradient(reduce_context(context, drawn), modulations, tape=tape)
+        loop.latents.append(latents - inner_lr * latent_gradient(passes.field, gradient))
+        loop.modulations.append(modulations)
+        loop.losses.append(loss)
+    return loop
 
 
 @torch.no_grad()
@@ -101,34 +111,60 @@ def meta_gradient(
     weights = [0.0] * (len(indices) - 1) + [1.0] if loss_weights is None else list(loss_weights)
     if len(weights) != len(indices):
         raise ConfigError(f"{len(indices)} inner steps need as many loss weights, not {len(weights)}")
-    field, signals = passes.field, len(context.values)
-    gradients = {name: torch.zeros_like(parameter) for name, parameter in field.named_parameters()}
-    modulation_gradients = ModulationGradients(field)
+    signals = len(context.values)
+    gradients = {name: torch.zeros_like(parameter) for name, parameter in passes.field.named_parameters()}
+    share = [weight / signals for weight in weights]
+    loop = _WholeLoop(passes, inner_lr, second_order, share, gradients, ModulationGradients(passes.field))
     points = max(context.points if drawn is None else drawn.shape[1] for drawn in indices)
-    tapes = passes.tapes(len(indices), signals, points) if second_order else [None] * len(indices)
-    latents, losses = inner_loop(passes, context, indices, inner_lr, tapes)
+    together = passes.together(len(indices), signals, points) if second_order else signals
+    found = []
+    for start in range(0, signals, together):
+        group = slice(start, start + together)
+        coords = context.coords if context.coords.ndim == 2 else context.coords[group]
+        drawn = [None if step is None else step[group] for step in indices]
+        found.append(loop.add(ContextSet(coords, context.values[group]), drawn, points))
+    loop.modulations.finish(gradients)
+    return MetaGradient(gradients, *(torch.cat(parts) for parts in zip(*found, strict=True)))
 
-    def outer_gradient(latent: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-        """Loss `(b,)` on the full context at a latent, and the gradient `(b, p)` of its weighted mean; that of theta is added."""
-        loss, _, outer = passes.loss_gradient(context, modulate(field, latent), weight=weight / signals, into=gradients)
-        modulation_gradients.add(outer, latent, weight / signals)
-        return loss, latent_gradient(field, outer) * (weight / signals)
 
-    loss, adjoint = outer_gradient(latents[-1], weights[-1])  # lambda
-    for g in reversed(range(len(indices))):
-        if second_order:
-            gradient, dual = passes.hessian_product(
-                reduce_context(context, indices[g]),
-                modulate(field, latents[g]),
-                modulate_tangent(field, adjoint),
-                weight=-inner_lr,
-                into=gradients,
-                tape=tapes[g],
-            )
-            modulation_gradients.add(dual, latents[g], -inner_lr)
-            modulation_gradients.add(gradient, adjoint, -inner_lr, bias=False)
-            adjoint = adjoint - inner_lr * latent_gradient(field, dual)
-        if g > 0 and weights[g - 1] > 0:
-            adjoint = adjoint + outer_gradient(latents[g], weights[g - 1])[1]
-    modulation_gradients.finish(gradients)
-    return MetaGradient(gradients, loss, losses[0], latents[-1])
+class _WholeLoop(NamedTuple):
+    """There and back through all inner steps, for some signals after others; `weights` are those of one signal's outer losses."""
+
+    passes: FieldPasses
+    inner_lr: float
+    second_order: bool
+    weights: list[float]
+    own: Gradients
+    modulations: ModulationGradients
+
+    def add(self, context: ContextSet, indices: StepIndices, points: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Add a group's meta-gradient; its last outer losses, first inner losses and phi_G."""
+        passes, field, inner_lr = self.passes, self.passes.field, self.inner_lr
+        steps, signals = len(indices), len(context.values)
+        tapes: list[Tape | None] = passes.tapes(steps, signals, points) if self.second_order else [None] * steps
+        latents, modulations, losses = inner_loop(passes, context, indices, inner_lr, tapes)
+        loss, adjoint = self._outer(context, latents[-1], self.weights[-1])  # lambda
+        for g in reversed(range(steps)):
+            if self.second_order:
+                gradient, dual = passes.hessian_product(
+                    reduce_context(context, indices[g]),
+                    modulations[g],
+                    modulate_tangent(field, adjoint),
+                    weight=-inner_lr,
+                    into=self.own,
+                    tape=tapes[g],
+                )
+                self.modulations.add(dual, latents[g], -inner_lr)
+                self.modulations.add(gradient, adjoint, -inner_lr, bias=False)
+                if g > 0:
+                    adjoint = adjoint - inner_lr * latent_gradient(field, dual)
+            if g > 0 and self.weights[g - 1] > 0:
+                adjoint = adjoint + self._outer(context, latents[g], self.weights[g - 1])[1]
+        return loss, losses[0], latents[-1]
+
+    def _outer(self, context: ContextSet, latents: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        """Losses `(b,)` on the full context, and the weighted gradient `(b, p)`; the parameters' is added."""
+        field = self.passes.field
+        loss, _, outer = self.passes.loss_gradient(context, modulate(field, latents), weight=weight, into=self.own)
+        self.modulations.add(outer, latents, weight)
+        return loss, latent_gradient(field, outer) * weight
