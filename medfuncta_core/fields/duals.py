@@ -40,14 +40,16 @@ def dual(
     dg_y = torch.mm(d_last, folded.last_weight.mT).mul_(factor)
     into.last_weight.addmm_(dg_y.mT, tile.h[-1]).addmm_(tile.g_y.mT, d_last)
     into.last_bias += dg_y.sum(0)
-    dg = torch.mm(dg_y, folded.last_weight, out=space.take("dg0", len(dg_y), width))
+    dg = torch.mm(dg_y, folded.last_weight, out=space.take("dg0", dg_y.shape[0], width))
+    layers = modulations.layers(tile.signals, folded.first_modulated)
+    changes = tangent.layers(tile.signals, folded.first_modulated)
     for k in reversed(range(len(folded.weights))):
         m, g = k - folded.first_modulated, tile.g[k]
         dg_u = torch.mul(dg, tile.cosine[k], out=space.take("dg_u", *dg.shape))
         sine_du, d_h, da = sine_dus[k], d_hs[k], d_as[k]
         if sine_du is not None and g is not None:
             dg_u.addcmul_(sine_du, g, value=-1)
-        _, scale = modulations.layer(m, tile.signals)
+        _, scale = layers[k]
         g_u = None
         if g is not None and (d_h is not None or scale is not None):
             g_u = torch.mul(g, tile.cosine[k], out=space.take("g_u", *g.shape))
@@ -55,7 +57,7 @@ def dual(
         if m >= 0 and sums.shift is not None:
             sums.shift[tile.signals, m] += dual_sum
         if scale is not None:
-            _, d_scale = tangent.layer(m, tile.signals)
+            _, d_scale = changes[k]
             assert g_u is not None
             assert sums.scale is not None
             assert d_scale is not None
@@ -73,7 +75,7 @@ def dual(
             add_gram(into.weights[k], g_u, d_h, folded.products)
         if k == 0:
             break
-        below = partial(space.take, f"dg{1 + k % 2}", len(dg_a), width)
+        below = partial(space.take, f"dg{1 + k % 2}", dg_a.shape[0], width)
         dg = pass_below(folded, k, tile.as_inputs_of(k, dg), dg_a, below)
 
 
@@ -86,8 +88,9 @@ def _tangent_forward(
     d_hs: list[Tensor | None] = [None]
     sine_dus: list[Tensor | None] = []
     d_as: list[Tensor | None] = []
-    for k, weight in enumerate(folded.weights):
-        d_shift, d_scale = tangent.layer(k - folded.first_modulated, tile.signals)
+    layers = modulations.layers(tile.signals, folded.first_modulated)
+    changes = tangent.layers(tile.signals, folded.first_modulated)
+    for k, (weight, (d_shift, d_scale)) in enumerate(zip(folded.weights, changes, strict=True)):
         if d_h is None and d_shift is None and d_scale is None:
             d_hs.append(None)
             sine_dus.append(None)
@@ -100,7 +103,7 @@ def _tangent_forward(
         d_as.append(None if d_scale is None else da)
         du = da
         if d_scale is not None:
-            _, scale = modulations.layer(k - folded.first_modulated, tile.signals)
+            _, scale = layers[k]
             assert scale is not None
             du = space.take("du", rows, width)
             torch.mul(tile.by_signal(tile.kept[k]), d_scale, out=tile.by_signal(du))

@@ -33,10 +33,11 @@ class Modulations(NamedTuple):
     shift: Tensor | None
     scale: Tensor | None
 
-    def layer(self, m: int, signals: slice) -> tuple[Tensor | None, Tensor | None]:
-        """The m-th modulated layer's shift and scale `(b, 1, L)`, None for an unmodulated layer (m < 0)."""
-        shift, scale = (None if x is None or m < 0 else x[signals, m, None] for x in self)
-        return shift, scale
+    def layers(self, signals: slice, first_modulated: int) -> list[tuple[Tensor | None, Tensor | None]]:
+        """Every layer's shift and scale `(b, 1, L)`, None before the first modulated one."""
+        count = max(x.shape[1] for x in self if x is not None)
+        shift, scale = ([None] * count if x is None else x[signals].unsqueeze(2).unbind(1) for x in self)
+        return [(None, None)] * first_modulated + list(zip(shift, scale, strict=True))
 
     def zeros_like(self) -> Modulations:
         """Zeros to add to."""
@@ -56,14 +57,20 @@ class Workspace:
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         self._dtype, self._device = dtype, device
         self._buffers: dict[str, Tensor] = {}
+        self._taken: dict[str, tuple[tuple[int, ...], Tensor]] = {}  # the last of each name
 
     def take(self, name: str, *shape: int) -> Tensor:
         """An uninitialised contiguous tensor of `shape`; the previous one of this name is overwritten."""
+        last = self._taken.get(name)
+        if last is not None and last[0] == shape:
+            return last[1]
         count = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.numel() < count:
             buffer = self._buffers[name] = torch.empty(count, dtype=self._dtype, device=self._device)
-        return buffer[:count].view(shape)
+        taken = buffer[:count].view(shape)
+        self._taken[name] = shape, taken
+        return taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +119,7 @@ class Activations:
 
     def as_inputs_of(self, k: int, rows: Tensor) -> Tensor:
         """Gradients in a layer's rows as they belong to its input's rows: summed over signals where they share these."""
-        return rows if len(rows) == len(self.h[k]) else self.by_signal(rows).sum(0)
+        return rows if rows.shape[0] == self.h[k].shape[0] else self.by_signal(rows).sum(0)
 
 
 class FoldedGradients:
@@ -155,18 +162,18 @@ def forward(
     """
     tile.h.append(coords)
     rows, width = tile.count * tile.points, folded.config.width
-    for k, weight in enumerate(folded.weights):
-        shift, scale = modulations.layer(k - folded.first_modulated, tile.signals)
+    layers = modulations.layers(tile.signals, folded.first_modulated)
+    for k, (weight, (shift, scale)) in enumerate(zip(folded.weights, layers, strict=True)):
         h, bias = tile.h[k], folded.biases[k]
         if scale is None and shift is not None:  # a folded shift has the bias in it
             bias = shift[0, 0] if tile.count == 1 else None
         name, lasting = ("u", keep is not None) if scale is None else ("a", backward)
         memory = partial(_memory, keep, space, f"{name}{k}" if lasting else name, width)
         if bias is not None:
-            a = u = product(h, weight, bias, folded.products, partial(memory, len(h)), lasting=lasting)
+            a = u = product(h, weight, bias, folded.products, partial(memory, h.shape[0]), lasting=lasting)
         else:
             assert shift is not None
-            a = product(h, weight, None, folded.products, partial(space.take, "a", len(h), width))
+            a = product(h, weight, None, folded.products, partial(space.take, "a", h.shape[0], width))
             a = u = torch.add(tile.by_signal(a), shift, out=tile.by_signal(memory(rows))).view(rows, width)
         if scale is not None:
             u = _scaled(tile, a, scale, shift, space)
@@ -183,8 +190,8 @@ def _memory(keep: Callable[[str, int], Tensor] | None, space: Workspace, name: s
 def restore(folded: Folded, modulations: Modulations, tile: Activations, space: Workspace) -> None:
     """Sines and cosines of a tile from what its tape has kept, into `space`."""
     del tile.h[1:], tile.cosine[:]
-    for k, u in enumerate(tile.kept):
-        shift, scale = modulations.layer(k - folded.first_modulated, tile.signals)
+    layers = modulations.layers(tile.signals, folded.first_modulated)
+    for k, (u, (shift, scale)) in enumerate(zip(tile.kept, layers, strict=True)):
         _wave(folded, k, u if scale is None else _scaled(tile, u, scale, shift, space), tile, space, True)
 
 
@@ -231,14 +238,15 @@ def backward(
     if into is not None:
         into.last_weight.addmm_(g_y.mT, tile.h[-1])
         into.last_bias += g_y.sum(0)
-    g = torch.mm(g_y, folded.last_weight, out=memory(f"g{depth - 1}", len(g_y)))
+    g = torch.mm(g_y, folded.last_weight, out=memory(f"g{depth - 1}", g_y.shape[0]))
+    layers = modulations.layers(tile.signals, folded.first_modulated)
     for k in reversed(range(0 if into is not None else folded.first_modulated, depth)):
         m = k - folded.first_modulated
         tile.g[k] = g
         g_u = torch.mul(g, tile.cosine[k], out=space.take("g_u", *g.shape))
         if m >= 0 and sums.shift is not None:
             sums.shift[tile.signals, m] += tile.by_signal(g_u).sum(1)
-        _, scale = modulations.layer(m, tile.signals)
+        _, scale = layers[k]
         if scale is not None:
             assert sums.scale is not None
             sums.scale[tile.signals, m] += (tile.by_signal(g_u) * tile.by_signal(tile.kept[k])).sum(1)
@@ -251,7 +259,7 @@ def backward(
             into.biases[k] += g_a.sum(0)
         if k == 0:
             break
-        g = pass_below(folded, k, tile.as_inputs_of(k, g), g_a, partial(memory, f"g{k - 1}", len(g_a)), lasting=True)
+        g = pass_below(folded, k, tile.as_inputs_of(k, g), g_a, partial(memory, f"g{k - 1}", g_a.shape[0]), lasting=True)
 
 
 def pass_below(folded: Folded, k: int, g: Tensor, g_a: Tensor, out: Callable[[], Tensor], *, lasting: bool = False) -> Tensor:
