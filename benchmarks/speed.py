@@ -29,8 +29,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
-from torch.utils.flop_counter import flop_registry  # noqa: E402
 
 from benchmarks.workloads import BATCHES, SIDES, TASKS, Workload, gradient_difference, prepare  # noqa: E402
 from medfuncta_core.fitting import choose_device  # noqa: E402
@@ -90,6 +88,8 @@ def chosen(options: argparse.Namespace, name: str, batch: int, device: torch.dev
 
 def measure(workload: Workload, task: str, device: torch.device, repeats: int, ceiling: float) -> dict[str, Any]:
     """Both sides in turns: medians, their ratio, and what share of the ceiling they reach."""
+    from benchmarks.counting import ProductCounter
+
     runs = {side: prepare(workload, task, side, device) for side in SIDES}
     with ProductCounter() as counter:
         runs["plain"]()
@@ -121,20 +121,6 @@ def measure(workload: Workload, task: str, device: torch.device, repeats: int, c
         "share_of_ceiling": {side: counter.flop / 1e9 / medians[side] / ceiling for side in SIDES},
         "gradient_difference_from_float64": gradient_difference(workload, device) if task == "meta-step" else None,
     }
-
-
-class ProductCounter(TorchDispatchMode):
-    """Floating-point operations of the matrix products run inside, by torch's own formulas."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flop = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if func.overloadpacket in flop_registry:
-            self.flop += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=out)
-        return out
 
 
 def timed(run: Callable[[], object], device: torch.device) -> float:

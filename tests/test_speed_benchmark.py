@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.speed import ProductCounter, main
+from benchmarks.counting import ProductCounter
+from benchmarks.speed import main
 from benchmarks.workloads import Workload, gradient_difference, prepare
 from medfuncta_core.config import PRESETS
 
