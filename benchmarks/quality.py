@@ -102,6 +102,7 @@ def read_report(options: argparse.Namespace) -> dict[str, Any]:
         "budget_seconds": options.budget_seconds,
         "machine": machine(torch.device("cpu")),
         "reference_steps": None,
+        "notes": [],
         "rows": [],
     }
 

@@ -35,6 +35,7 @@ def report_lines(study: Study, report: dict[str, Any]) -> list[str]:
             "",
             f"The paper's recipe ended at {target:.2f} dB on the curve's signals; `to the paper's` counts the steps until then.",
         ]
+    lines += [line for note in report.get("notes", []) for line in ("", note)]
     return lines
 
 
