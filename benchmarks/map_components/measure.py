@@ -56,10 +56,20 @@ def main() -> None:
         with sync_playwright() as playwright:
             chromium = playwright.chromium
             visit(chromium, options.port, "plotly", 5000)  # imports and the page's own script are not what is compared
-            rows = [visit(chromium, options.port, name, n) for n in options.points for name in options.components]
+            rows: list[dict[str, Any]] = []
+            text = ""
+            for points in options.points:
+                for name in options.components:
+                    rows.append(visit(chromium, options.port, name, points))
+                    text = write_report(rows, options.out)  # one that never comes to an end takes nothing of the others with it
     finally:
         server.terminate()
         server.wait(20)
+    print(text)
+
+
+def write_report(rows: list[dict[str, Any]], out: Path | None) -> str:
+    """What was measured so far, as text, and kept in a file where that is wanted."""
     report = {
         "date": datetime.date.today().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, headless Chromium drawing in software (SwiftShader)",
@@ -67,9 +77,9 @@ def main() -> None:
         "rows": rows,
     }
     text = json.dumps(report, indent=2)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf-8")
+    if out:
+        out.write_text(text + "\n", encoding="utf-8")
+    return text
 
 
 def wait_for_server(port: int) -> None:
