@@ -3,8 +3,8 @@
 `torch.mm` is MKL's on x86, which uses 256 of the 512 bits of AMD's vector units; oneDNN, which torch offers for float32 as a
 linear layer, uses them all. GFLOP/s of MKL and of oneDNN on one core, float32, width 256, torch 2.14: on Zen 5 95 and 215 (sums
 over points, for which oneDNN transposes a copy first, were not measured there). On Zen 4, whose units do 512 bits in two turns,
-86 and 96 forwards, 95 and 102 backwards, 90 and 86 for sums over points: a whole meta-step gains 2 %, and holds 60 MB more,
-since oneDNN allocates its results; memory for tapes gains more, so MKL it is there.
+86 and 96 forwards, 95 and 102 backwards, 90 and 86 for sums over points; but oneDNN allocates its results, and a whole
+meta-step holds 60 MB more and is not measurably faster (2 % faster to 3 % slower), so MKL it is there.
 """
 
 from __future__ import annotations
