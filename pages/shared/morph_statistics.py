@@ -95,7 +95,7 @@ def _show_numbers(material: Material, components: Components, held: dict[float, 
             f"{components.effective_dimension:.1f}",
             help=DIMENSION_HELP,
         )
-        st.metric("95 % of the variance", f"{held[0.95]:,}", help="Principal components that hold it.")
+        st.metric("95% of the variance", f"{held[0.95]:,}", help="Principal components that hold it.")
         st.metric(
             f"{SHARE:.0%} of the PSNR",
             words,
