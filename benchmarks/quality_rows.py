@@ -85,6 +85,11 @@ _ECG = (
                 f"{_BASE} outer_lr=1e-3 scale_modulation_lr_by_omega=true",
             ),
             "muon-1e-4": ("rate 1e-4, Muon at 1e-3 omega_1 / omega_k", f"{_BASE} outer_lr=1e-4 muon_lr=1e-3"),
+            "batch-32-muon": ("Muon at 1e-3 omega_1 / omega_k, 32 signals a step", "warmup_steps=@0.05 muon_lr=1e-3"),
+            "batch-16-muon": (
+                "Muon at 1e-3 omega_1 / omega_k, 16 signals a step",
+                "warmup_steps=@0.05 batch_size=16 muon_lr=1e-3",
+            ),
             "growing-1e-4": (
                 "rate 1e-4, G from 2 to 5, context from 0.25 to 0.5",
                 f"{_BASE} outer_lr=1e-4 inner_steps_start=2 selection_ratio_start=0.25",
