@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from medfuncta_core.cli import app
-from medfuncta_core.runs import RunFolder, launch, list_runs, read_run
+from medfuncta_core.runs import RunFolder, launch, list_runs, read_run, stop
 from medfuncta_core.runs.processes import locked
 from medfuncta_core.runs.request import RunRequest
 from medfuncta_core.runs.status import read_want
@@ -171,6 +171,7 @@ def test_queued_runs_can_be_reordered_and_slots_set(visit: Visit, tmp_path: Path
         page.button(key="stop_run").click().run()
         assert read_want(RunFolder(root / "second")) == "stop"
         assert "Resume" in labels(page)
+        stop(root, "first")  # a worker that wakes up late finds nothing to do
 
 
 def test_sweeps_show_kept_results_until_there_is_one_of_ones_own(visit: Visit, tmp_path: Path, trained: Path) -> None:
