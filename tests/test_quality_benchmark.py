@@ -62,7 +62,7 @@ def test_study_refuses_another_budget_and_an_unknown_row(command: list[str], cap
         main([*command, "--budget-seconds", "9"])
     with pytest.raises(SystemExit):
         main([*command, "--rows", "slow"])
-    assert "choose shipped, fast, costly" in capsys.readouterr().err
+    assert "choose adamw, fast, costly" in capsys.readouterr().err
 
 
 def test_recipes_resolve_shares_and_know_when_they_cost_the_same() -> None:

@@ -75,6 +75,7 @@ PRESETS: dict[str, Preset] = {
         steps=7000,
         batch_size=32,
         inner_lr=0.1,
+        muon_lr=1e-3,
         selection_ratio=0.5,
         warmup_steps=100,
         validate_every=250,

@@ -195,7 +195,7 @@ def _check_sample(
     """Decode some rows, and compare them with their signals; yields rows done."""
     try:
         network = opened.checkpoint_path
-        fitter = Fitter(load_network(opened, device), device=device)
+        fitter = Fitter(load_network(opened), device=device)
         report.network = str(network)
         if fitter.field.config.latent_dim != opened.latent_dim:
             report.problems.append(
