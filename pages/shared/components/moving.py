@@ -5,8 +5,8 @@ straight into buffers of the graphics card, pictures and marks follow without th
 are answered in the browser. `benchmarks/map_components/` compares it with Plotly's WebGL scatter, pydeck, deck.gl and
 regl-scatterplot (`benchmarks/results/map-components.json`); `benchmarks/latent_space.py` measures the whole page
 (`benchmarks/results/latent-space.json`). The comparison ran on a machine that was busy with other work; its load is in the file.
-At 500,000 points what hovering shows came in 0.05 s, regl-scatterplot's in 0.36 s; Plotly had drawn nothing after a minute, deck.gl
-was not waited for. pydeck drew nothing in this browser at 5,000.
+At 500,000 points what hovering shows came in 0.05 s, regl-scatterplot's in 0.36 s; Plotly had drawn nothing after a minute,
+deck.gl was not waited for. pydeck drew nothing in this browser at 5,000.
 """
 
 from __future__ import annotations
