@@ -1,6 +1,7 @@
 """How long the small budget of every sweep takes on this machine: each run's steps and validations, measured and added up.
 
-    python -m benchmarks.sweep_budgets --data nihcxr_64.npz mitbih_full_187.npz hippocampus3d_32.npz --json benchmarks/results/small-budgets.json
+    python -m benchmarks.sweep_budgets --data nihcxr_64.npz mitbih_full_187.npz hippocampus3d_32.npz
+        --json benchmarks/results/small-budgets.json
 
 Every distinct run of a sweep is measured as the Train page measures a launch (a few outer steps, a part of a validation) and
 multiplied; runs that differ in their omegas only cost the same and are measured once. Give the machine nothing else to do.
