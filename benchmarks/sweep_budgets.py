@@ -68,7 +68,13 @@ def main() -> None:
             print(f"{last['preset']:16} {kind:10} {len(last['runs']):3} runs {last['total_seconds'] / 60:6.1f} min", flush=True)
     if options.json:
         within = all(sweep["total_seconds"] <= HOUR for sweep in sweeps)
-        report = {"machine": about, "all_within_an_hour": within, "sweeps": sweeps}
+        command = f"python -m benchmarks.sweep_budgets --data {' '.join(Path(data).name for data in options.data)}"
+        report = {
+            "command": f"{command} --seconds {options.seconds:g} --json {options.json}",
+            "machine": about,
+            "all_within_an_hour": within,
+            "sweeps": sweeps,
+        }
         write_atomically(options.json, (json.dumps(report, indent=2, allow_nan=False) + "\n").encode())
 
 

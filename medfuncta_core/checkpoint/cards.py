@@ -210,7 +210,10 @@ def _describe_metrics(config: CheckpointConfig) -> str:
 
 
 def _place(metrics: Metrics) -> tuple[int, int, int]:
-    return "test val train".find(metrics.split), metrics.fit_steps, list(_METHODS).index(metrics.method)
+    """Order of the table: what was not learned from comes first."""
+    splits = ("test", "val", "train")
+    place = splits.index(metrics.split) if metrics.split in splits else len(splits)
+    return place, metrics.fit_steps, list(_METHODS).index(metrics.method)
 
 
 def _number(value: float | None, form: str) -> str:

@@ -67,10 +67,10 @@ def begin_run(page: str) -> None:
         known = st.session_state.get(key)
         if finished and known is None:  # not drawn any more
             del given[key]
-        elif finished or (known is not None and known not in told.before):
+            continue
+        if finished or (known is not None and known not in told.before):
             given[key] = _Given(known, ())
-        if key in given:
-            st.session_state[key] = given[key].value
+        st.session_state[key] = given[key].value
     state.remember("page", page)
     state.remember("finished", False)
 
