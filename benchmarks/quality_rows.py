@@ -128,19 +128,22 @@ _IMAGE = (
     *_rows(
         "image-64-small",
         {
-            REFERENCE: ("the shipped checkpoints' recipe: rate 1e-4, 4 signals a step", "warmup_steps=@0.05"),
-            "lr-3e-4": ("rate 3e-4", "warmup_steps=@0.05 outer_lr=3e-4"),
-            "lr-1e-3": ("rate 1e-3", "warmup_steps=@0.05 outer_lr=1e-3"),
-            "by-omega-1e-3": (
-                "rate 1e-3, hidden layers' times omega_1 / omega_k",
-                "warmup_steps=@0.05 outer_lr=1e-3 scale_lr_by_omega=true",
-            ),
-            "muon-3e-3": ("rate 1e-3, Muon at 3e-3 omega_1 / omega_k", "warmup_steps=@0.05 outer_lr=1e-3 muon_lr=3e-3"),
-            "batch-2": ("rate 3e-4, 2 signals a step", "warmup_steps=@0.05 outer_lr=3e-4 batch_size=2"),
-            "growing": (
-                "rate 3e-4, G from 2 to 5, context from 0.1 to 0.25",
-                "warmup_steps=@0.05 outer_lr=3e-4 inner_steps_start=2 selection_ratio_start=0.1",
-            ),
+            REFERENCE: ("the first checkpoints' recipe: AdamW at 1e-4, 4 signals a step", "warmup_steps=@0.05 muon_lr=none"),
+            "muon-1e-4": ("rate 1e-4, Muon at 1e-3 omega_1 / omega_k", "warmup_steps=@0.05 muon_lr=1e-3"),
+        }
+        | {
+            name: (about, f"warmup_steps=@0.05 muon_lr=none {settings}")
+            for name, (about, settings) in {
+                "lr-3e-4": ("rate 3e-4", "outer_lr=3e-4"),
+                "lr-1e-3": ("rate 1e-3", "outer_lr=1e-3"),
+                "by-omega-1e-3": ("rate 1e-3, hidden layers' times omega_1 / omega_k", "outer_lr=1e-3 scale_lr_by_omega=true"),
+                "muon-3e-3": ("rate 1e-3, Muon at 3e-3 omega_1 / omega_k", "outer_lr=1e-3 muon_lr=3e-3"),
+                "batch-2": ("rate 3e-4, 2 signals a step", "outer_lr=3e-4 batch_size=2"),
+                "growing": (
+                    "rate 3e-4, G from 2 to 5, context from 0.1 to 0.25",
+                    "outer_lr=3e-4 inner_steps_start=2 selection_ratio_start=0.1",
+                ),
+            }.items()
         },
     ),
     *_rows(

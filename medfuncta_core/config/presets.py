@@ -89,10 +89,11 @@ PRESETS: dict[str, Preset] = {
         (10, 80),
         switches=_PUBLISHED,
         **_SMALL_RECIPE,
-        steps=800,
+        steps=1600,
         batch_size=4,
+        muon_lr=1e-3,
         selection_ratio=0.25,
-        validate_every=100,
+        validate_every=200,
         validate_signals=16,
     ),
     "volume-32-small": _preset(
