@@ -30,7 +30,10 @@ pages = {
         st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
         st.Page("pages/runs.py", title="Runs and sweeps", icon=":material/monitoring:"),
     ],
-    "Measure": [st.Page("pages/classify.py", title="Classify", icon=":material/category:")],
+    "Measure": [
+        st.Page("pages/classify.py", title="Classify", icon=":material/category:"),
+        st.Page("pages/compare.py", title="Compare", icon=":material/compare:"),
+    ],
 }
 page = st.navigation({group: entries for group, entries in pages.items() if entries})
 widgets.begin_run(page.url_path)

@@ -17,7 +17,7 @@ LIBRARY = "medfuncta_core"
 # A module may import the modules before it, never those after it.
 ORDER = (
     *("errors", "config", "atomic", "signals", "geometry", "grids", "metrics", "kernels", "fields", "checkpoint", "fitting"),
-    *("decoding", "report", "volumes", "learning", "mednf", "runs", "figures", "cli", "__main__"),
+    *("decoding", "report", "comparison", "volumes", "learning", "mednf", "runs", "figures", "cli", "__main__"),
 )
 PLOTTING = {"plotly", "matplotlib", "seaborn", "altair", "bokeh"}
 NUMERICS = {"torch", "torchvision", "numpy"}

@@ -2,6 +2,7 @@
 
 import medfuncta_core.cli.classifying
 import medfuncta_core.cli.comparing
+import medfuncta_core.cli.contrasting
 import medfuncta_core.cli.fitting
 import medfuncta_core.cli.importing
 import medfuncta_core.cli.launching

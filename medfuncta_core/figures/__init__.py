@@ -3,6 +3,7 @@
 from medfuncta_core.figures.animations import to_gif, to_mp4
 from medfuncta_core.figures.bars import class_bars
 from medfuncta_core.figures.classes import CLASS_COLOURS, class_colour
+from medfuncta_core.figures.comparing import error_traces, fits_curve, representation_traces
 from medfuncta_core.figures.curves import components_figure, confusion_figure, curves_figure, path_quality, spectrum_figure
 from medfuncta_core.figures.frames import contact_sheet, frame_url, render_frame
 from medfuncta_core.figures.maps import Colouring, MapFrame, colour_classes, colour_column, frame_map, pack_map, read_selection
@@ -52,8 +53,10 @@ __all__ = [
     "difference_url",
     "ecg_figure",
     "encode_png",
+    "error_traces",
     "error_values",
     "film",
+    "fits_curve",
     "frame_map",
     "frame_url",
     "heat_map",
@@ -68,6 +71,7 @@ __all__ = [
     "psnr_curve",
     "read_selection",
     "render_frame",
+    "representation_traces",
     "resolution_csv",
     "resolution_figure",
     "resolution_sentence",

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from medfuncta_core.config import Kind
 from medfuncta_core.figures import ERROR_LIMITS
 from pages.shared import state, views
 from pages.shared.fit_run import TURN_SECONDS, FitRun
@@ -66,7 +67,7 @@ def _show_progress(run: FitRun) -> tuple[int, Display]:
     with bar.container(height=BAR_HEIGHT, border=False, vertical_alignment="bottom", key="bar"):
         st.progress(max(run.last, 0) / run.config.steps, text=f"Fitting: step {run.last} of {run.config.steps}")
     row.button("Stop", key="stop_fit", on_click=run.stop, width="stretch", icon=":material/stop_circle:")
-    return run.last, _choose_display(row, run)
+    return run.last, choose_display(row, run.signal.kind)
 
 
 def _choose_step(run: FitRun) -> tuple[int, Display]:
@@ -82,10 +83,10 @@ def _choose_step(run: FitRun) -> tuple[int, Display]:
     if row.button("Fit again", key="fit_again", width="stretch", icon=":material/replay:"):
         state.remember(run.identity_name, None)
         st.rerun(scope="app")
-    return index, _choose_display(row, run)
+    return index, choose_display(row, run.signal.kind)
 
 
-def _choose_display(place: DeltaGenerator, run: FitRun) -> Display:
+def choose_display(place: DeltaGenerator, kind: Kind) -> Display:
     """How pictures are shown; nothing here changes the fit."""
     with place.popover("Display", icon=":material/contrast:", width="stretch", key="display"):
         limit = st.segmented_control(
@@ -97,7 +98,7 @@ def _choose_display(place: DeltaGenerator, run: FitRun) -> Display:
             key="error_limit",
             help="Brightest colour of the error, as a share of the value range; fixed, so that steps and fits can be compared.",
         )
-        smooth = run.signal.kind != "ecg" and st.toggle(
+        smooth = kind != "ecg" and st.toggle(
             "Smooth pixels", key="smooth", help="Interpolate between pixels. Off, every pixel is the square it is."
         )
     return Display(limit, smooth)

@@ -20,6 +20,7 @@ from pages.shared.sidebar import Choice
 
 if TYPE_CHECKING:
     from medfuncta_core.checkpoint import Checkpoint
+    from medfuncta_core.fields import ModulatedSIREN
 
 TURN_SECONDS = 0.125
 """Between two updates of the page: 8 a second."""
@@ -37,7 +38,7 @@ class FitRun:
         signal: As prepared for the checkpoint.
         config: Fit settings.
         hiding: What the fit does not see.
-        field: The network; the chosen checkpoint's when None.
+        field: The network; the chosen checkpoint's when None. A bare one takes the signal as it is.
 
     Raises:
         MedFunctaError: when the signal, mask, device or checkpoint do not go together.
@@ -47,7 +48,12 @@ class FitRun:
     """Where this visitor's state says which fit is under way; forgotten, the fit begins anew."""
 
     def __init__(
-        self, choice: Choice, signal: Signal, config: FitConfig, hiding: Hiding, field: Checkpoint | None = None
+        self,
+        choice: Choice,
+        signal: Signal,
+        config: FitConfig,
+        hiding: Hiding,
+        field: Checkpoint | ModulatedSIREN | None = None,
     ) -> None:
         from medfuncta_core.fitting import Fitter, choose_device
 

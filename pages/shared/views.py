@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
 from medfuncta_core import figures
+from medfuncta_core.signals import Signal
 from pages.shared.components import compare, live_curves, panes
 from pages.shared.fit_run import FitRun
 
@@ -98,8 +100,45 @@ def show_pictures(run: FitRun, index: int, *, smooth: bool, limit: float) -> Non
     for row, plane in zip(rows, _planes(run, signal.values), strict=True):
         for pane in row:
             pane["share"] = plane.width_mm / widest
-    scale = {"stops": figures.MAGMA, "low": "0", "high": f"≥ {limit:g}", "label": "Absolute error as a share of the value range"}
-    panes(rows, scale=scale, smooth=smooth, key=f"panes-{signal.kind}")
+    panes(rows, scale=error_scale(limit), smooth=smooth, key=f"panes-{signal.kind}")
+
+
+def error_scale(limit: float) -> dict[str, Any]:
+    """The colour scale beside errors, for `panes`."""
+    label = "Absolute error as a share of the value range"
+    return {"stops": figures.MAGMA, "low": "0", "high": f"≥ {limit:g}", "label": label}
+
+
+def plane_names(signal: Signal) -> list[str]:
+    """What the planes of an image ("") or of a volume are called."""
+    return [plane.name for plane in _planes_of(signal, signal.values)]
+
+
+def comparison_rows(
+    signal: Signal, decoded: Sequence[tuple[str, str, Any]], limit: float, plane: int
+) -> list[list[dict[str, Any]]]:
+    """Input, reconstruction and absolute error of several representations of a signal, a row each.
+
+    Args:
+        signal: What they stand for.
+        decoded: Name, caption and values of each.
+        limit: Of the error's colours, the same for all.
+        plane: Which of `plane_names`.
+    """
+    truth = _planes_of(signal, signal.values)[plane]
+    rows = []
+    for name, caption, values in decoded:
+        shown = _planes_of(signal, values)[plane]
+        error = figures.error_values(truth.values, shown.values)
+        words = f"mean {error.mean():.3f}, max {error.max():.3f}"
+        rows.append(
+            [
+                _pane(truth, "Input", truth.name or shape_words(signal.shape), figures.to_pixels(truth.values)),
+                _pane(shown, name, caption, figures.to_pixels(shown.values)),
+                _pane(shown, "Absolute error", words, figures.to_magma(error, limit)),
+            ]
+        )
+    return rows
 
 
 def show_comparison(run: FitRun, index: int, factor: float, *, smooth: bool) -> None:
@@ -118,18 +157,22 @@ def show_comparison(run: FitRun, index: int, factor: float, *, smooth: bool) -> 
 def _planes(run: FitRun, values: Any, factor: float = 1.0, index: int | None = None) -> tuple[figures.Plane, ...]:
     """What of a signal is shown: the image itself, or the middle planes of a volume, possibly decoded at another resolution."""
     signal = run.signal
+    if index is None or factor == 1:
+        return _planes_of(signal, values)
+    scaled = scaled_shape(run, factor)
     if signal.kind == "image":
-        if index is not None and factor != 1:
-            values = run.decode(index, scaled_shape(run, factor))
+        return _planes_of(signal, run.decode(index, scaled))
+    cut = tuple(
+        run.decode(index, (*scaled[:axis], 1, *scaled[axis + 1 :])).squeeze(axis) for axis in range(3)
+    )  # one point on an axis lies in its middle: only the planes shown are computed
+    return figures.turn_planes(cut, signal.shape, signal.affine, signal.spacing)
+
+
+def _planes_of(signal: Signal, values: Any) -> tuple[figures.Plane, ...]:
+    if signal.kind == "image":
         height, width = signal.shape
         return (figures.Plane(values, "", ("", "", "", ""), height, width, ""),)
-    cut = figures.cut_planes(values)
-    if index is not None and factor != 1:
-        scaled = scaled_shape(run, factor)
-        cut = tuple(
-            run.decode(index, (*scaled[:axis], 1, *scaled[axis + 1 :])).squeeze(axis) for axis in range(3)
-        )  # one point on an axis lies in its middle: only the planes shown are computed
-    return figures.turn_planes(cut, signal.shape, signal.affine, signal.spacing)
+    return figures.turn_planes(figures.cut_planes(values), signal.shape, signal.affine, signal.spacing)
 
 
 def _hidden(run: FitRun) -> list[Any]:
