@@ -109,4 +109,18 @@ PRESETS: dict[str, Preset] = {
         validate_every=100,
         validate_signals=6,
     ),
+    "volume-32-medium": _preset(
+        "32 x 32 x 32 volumes full of detail on two CPU cores: wider, lower frequencies, a longer latent.",
+        (32, 32, 32),
+        (8, 192, 3072),
+        (8, 20),
+        switches=_PUBLISHED | {"modulate_scale": True},
+        **_VOLUME_RECIPE | {"outer_lr": 6e-5},
+        steps=1400,
+        batch_size=1,
+        muon_lr=6e-4,
+        selection_ratio=0.125,
+        validate_every=200,
+        validate_signals=2,
+    ),
 }

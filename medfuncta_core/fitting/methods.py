@@ -18,6 +18,7 @@ from medfuncta_core.fields.jacobians import modulation_jacobian, modulation_weig
 from medfuncta_core.grids import ContextSet, draw_indices, reduce_context
 
 CG_ITERATIONS = 8  # more cost more than they bring: measured on the shipped checkpoints' validation splits
+MANY_UNKNOWNS, CG_ITERATIONS_OF_MANY = 2048, 16  # beyond so many, more iterations bring more than they cost, measured likewise
 ROWS_PER_UNKNOWN = 2  # values behind a Gauss-Newton matrix, for every independent unknown of a latent
 FEWEST_POINTS = 256
 FIRST_DAMPING = 0.02  # as a share of 1 / inner_lr, the curvature that gradient descent supposes everywhere
@@ -95,6 +96,7 @@ class GaussNewton:
         self._weight = modulation_weight(field)
         signals, points, channels = context.values.shape
         unknowns = min(self._weight.shape)
+        self._iterations = CG_ITERATIONS if unknowns <= MANY_UNKNOWNS else CG_ITERATIONS_OF_MANY
         self._share = max(FEWEST_POINTS, -(-ROWS_PER_UNKNOWN * unknowns // channels)) / points
         self._damping = context.values.new_full((signals,), FIRST_DAMPING / config.inner_lr)
         self._plain_left = config.plain_steps
@@ -128,7 +130,7 @@ class GaussNewton:
             part = slice(start, start + together)
             coords = points.coords.expand(signals, *points.coords.shape[-2:])[part]
             jacobian = modulation_jacobian(self._field, coords, place.latents[part])
-            step[part] = solve_damped(jacobian, self._weight, place.gradient[part], self._damping[part], CG_ITERATIONS)
+            step[part] = solve_damped(jacobian, self._weight, place.gradient[part], self._damping[part], self._iterations)
         self._promised = 0.5 * ((place.gradient + self._damping[:, None] * step) * step).sum(1)
         return place.latents - step
 
