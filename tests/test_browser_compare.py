@@ -65,3 +65,29 @@ def test_page_needs_no_sideways_scrolling_on_a_phone(chromium: Browser, address:
     page.locator(".st-key-contest_bar").get_by_text("Step shown").wait_for(timeout=4 * PATIENT)
     for element in ("document.documentElement", "document.querySelector('[data-testid=stMain]')"):
         assert page.evaluate(f"{element}.scrollWidth <= {element}.clientWidth")
+
+
+def test_dropped_file_comes_along_to_other_pages_until_it_is_taken_away(chromium: Browser, address: str) -> None:
+    page = drop_picture(chromium, address, 1280)
+    page.locator(".st-key-contest_bar").get_by_text("Step shown").wait_for(timeout=4 * PATIENT)
+    links = page.get_by_test_id("stSidebarNav")
+    links.get_by_role("link", name="Latent space").click()
+    expect(page.get_by_role("heading", name="Latent space")).to_be_visible()
+    links.get_by_role("link", name="Fit", exact=True).click()
+    expect(page.locator(".st-key-carried").get_by_text("scan.png")).to_be_visible()
+    expect(page.locator(".st-key-bar").get_by_text("Step shown")).to_be_visible(timeout=4 * PATIENT)
+    links.get_by_role("link", name="Volumes").click()  # a picture is not a volume: it stays behind
+    expect(page.get_by_role("heading", name="Volumes")).to_be_visible()
+    expect(page.locator(".st-key-carried")).to_have_count(0)
+
+    page = drop_picture(chromium, address, 1280)
+    page.locator(".st-key-contest_bar").get_by_text("Step shown").wait_for(timeout=4 * PATIENT)
+    links = page.get_by_test_id("stSidebarNav")
+    links.get_by_role("link", name="Fit", exact=True).click()
+    page.get_by_role("button", name="Take the file away").or_(page.locator(".st-key-drop_carried button")).first.click()
+    expect(page.get_by_text("Drop a file or pick a signal")).to_be_visible()
+    expect(page.locator(".st-key-carried")).to_have_count(0)
+    page.locator("input[type=file]").set_input_files([{"name": "new.png", "mimeType": "image/png", "buffer": picture_png()}])
+    expect(page.locator(".st-key-bar").get_by_text("Step shown")).to_be_visible(timeout=4 * PATIENT)
+    page.get_by_role("button", name="Remove new.png").click()  # taken out of the drop zone of this very page
+    expect(page.get_by_text("Drop a file or pick a signal")).to_be_visible()

@@ -16,6 +16,7 @@ from medfuncta_core.errors import CheckpointError, SignalError
 from medfuncta_core.signals import Signal
 from pages.shared import state
 from pages.shared.handover import decode_source
+from pages.shared.messages import escape
 from pages.shared.sidebar import KIND_WORDS, Choice
 from pages.shared.state import Pick, SetRow, Source, Upload
 
@@ -86,16 +87,45 @@ def read_source(source: Source, choice: Choice) -> tuple[Signal, Hashable]:
     return state.read_upload(source, spec, index), (source.digest, source.name, index)
 
 
+def is_carried(source: Source | None) -> bool:
+    """Whether it is a file that was dropped before this page was opened."""
+    visit, _ = _seen_upload()
+    return isinstance(source, Upload) and visit != state.recall("visit")
+
+
+def _seen_upload() -> tuple[int | None, str]:
+    """What the drop zone held when it was drawn last, and during which page's visit."""
+    return state.recall("seen_upload") or (None, "")
+
+
 def _notice_upload(files: list[Any]) -> None:
-    """Turn newly dropped files into the source; taking them away leaves nothing chosen."""
-    identity = "+".join(file.file_id for file in files)
-    source = state.recall("source")
+    """Turn newly dropped files into the source; taking them away leaves nothing chosen, leaving the page does not."""
+    identity, visit = "+".join(file.file_id for file in files), state.recall("visit")
+    source, seen = state.recall("source"), _seen_upload()
     if files and not (isinstance(source, Upload) and source.identity == identity):
-        if state.recall("seen_upload") != identity:
+        if seen != (visit, identity):
             state.choose_source(pack_files(files))
     elif not files and isinstance(source, Upload):
-        state.choose_source(None)
-    state.remember("seen_upload", identity)
+        if seen[0] != visit:  # its network may be another by now
+            state.remember("matched", None)
+        elif seen[1]:
+            state.choose_source(None)
+    state.remember("seen_upload", (visit, identity))
+    source = state.recall("source")
+    if not files and isinstance(source, Upload):
+        _show_carried(source)
+
+
+def _show_carried(source: Upload) -> None:
+    """The file that another page left; Streamlit's drop zone does not show it."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="carried"):
+        st.markdown(f":material/draft: {escape(source.name)}", width="content")
+        help_text = "Take the file away"
+        st.button("", key="drop_carried", icon=":material/close:", type="tertiary", help=help_text, on_click=_drop_carried)
+
+
+def _drop_carried() -> None:
+    state.choose_source(None)
 
 
 def pack_files(files: list[Any]) -> Upload:

@@ -14,7 +14,7 @@ from medfuncta_core.signals import Signal
 from pages.shared import state
 from pages.shared.gallery import pick_item
 from pages.shared.sidebar import Choice
-from pages.shared.sources import read_source
+from pages.shared.sources import is_carried, read_source
 from pages.shared.state import SetRow, Source, Stored, Upload
 
 if TYPE_CHECKING:
@@ -77,13 +77,15 @@ class VolumeInput:
 def enter_volumes() -> None:
     """A signal of another kind that another page left is not this page's."""
     source = state.recall("source")
-    if isinstance(source, Stored):
-        try:
+    try:
+        if isinstance(source, Stored):
             kind = state.kind_of(source)
-        except (MedFunctaError, KeyError):
-            return
-        if kind not in (None, "volume"):
-            state.choose_source(None)
+        else:
+            kind = state.inspect_upload(source)[0] if source and is_carried(source) else None
+    except (MedFunctaError, KeyError):
+        return
+    if kind not in (None, "volume"):
+        state.choose_source(None)
 
 
 def show_set_picker() -> None:

@@ -62,6 +62,7 @@ def begin_run(page: str) -> None:
     given = _all_given()
     if state.recall("page") != page:
         given.clear()
+        state.remember("visit", (state.recall("visit") or 0) + 1)
     finished = state.recall("finished")
     for key, told in list(given.items()):
         known = st.session_state.get(key)
