@@ -27,7 +27,7 @@ case "$name" in
     source="HAM10000 (Tschandl et al. 2018), a subset at 64 x 64"
     classes="actinic keratosis,basal cell carcinoma,benign keratosis,dermatofibroma,melanoma,melanocytic nevus,vascular lesion" ;;
   hippocampus-32)
-    preset=volume-32-medium file=hippocampus3d_32.npz limit=56 others=(val:25 train:28) per_class=8
+    preset=volume-32-medium file=hippocampus3d_32.npz limit=56 others=(val:25 train:14) per_class=8
     licence="CC BY-SA 4.0" data_licence="CC BY-SA 4.0"
     source="Medical Segmentation Decathlon, Task04 Hippocampus (Antonelli et al. 2022), at 32 x 32 x 32"
     classes="small,medium,large (volume tertile)"

@@ -161,9 +161,10 @@ def _describe_recipe(config: CheckpointConfig) -> str:
     meta = config.meta
     if meta is None:
         return "## Recipe\nImported from files of the published implementation; how they were trained is not recorded in them."
+    batch = "1 signal" if meta.batch_size == 1 else f"{meta.batch_size} signals"
     averaged = f", weights averaged ({meta.average_decay:g})" if meta.average_decay else ""
     return (
-        f"## Recipe\n{config.step:,} meta steps of {meta.batch_size} signals, {_describe_inner_steps(meta)}; "
+        f"## Recipe\n{config.step:,} meta steps of {batch}, {_describe_inner_steps(meta)}; "
         f"{_describe_optimiser(meta)} with cosine decay{averaged}; seed {meta.seed}.\n"
         f"{_describe_retraining(config)}"
     )
