@@ -84,7 +84,7 @@ def test_dropped_file_comes_along_to_other_pages_until_it_is_taken_away(chromium
     page.locator(".st-key-contest_bar").get_by_text("Step shown").wait_for(timeout=4 * PATIENT)
     links = page.get_by_test_id("stSidebarNav")
     links.get_by_role("link", name="Fit", exact=True).click()
-    page.get_by_role("button", name="Take the file away").or_(page.locator(".st-key-drop_carried button")).first.click()
+    page.get_by_role("button", name="Take the file away").click()
     expect(page.get_by_text("Drop a file or pick a signal")).to_be_visible()
     expect(page.locator(".st-key-carried")).to_have_count(0)
     page.locator("input[type=file]").set_input_files([{"name": "new.png", "mimeType": "image/png", "buffer": picture_png()}])

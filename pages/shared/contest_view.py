@@ -91,7 +91,7 @@ def _show_values(contest: Contest, baselines: list[Outcome], shown: int | None, 
     if contest.signal.kind == "ecg":
         _show_beats(contest, decoded, display.error_limit)
         return
-    rows = views.comparison_rows(contest.signal, decoded, display.error_limit, _choose_plane(contest))
+    rows = views.representation_panes(contest.signal, decoded, display.error_limit, _choose_plane(contest))
     panes(rows, scale=views.error_scale(display.error_limit), smooth=display.smooth, key=f"contest_panes-{contest.signal.kind}")
 
 
@@ -137,7 +137,7 @@ def _show_curves(contest: Contest, baselines: list[Outcome], marked: int | None)
 
 
 def _show_table(contest: Contest, baselines: list[Outcome], finished: list[Outcome]) -> None:
-    """One line for each representation, in the order and with the lines of the curves; the best one first in the sentence."""
+    """One line for each representation, in the order and with the keys of the curves."""
     outcomes = contest.fit_outcomes()
     rows: list[dict[str, Any]] = []
     for place, entry in enumerate(contest.plan.contestants):

@@ -120,12 +120,8 @@ def _show_carried(source: Upload) -> None:
     """The file that another page left; Streamlit's drop zone does not show it."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="carried"):
         st.markdown(f":material/draft: {escape(source.name)}", width="content")
-        help_text = "Take the file away"
-        st.button("", key="drop_carried", icon=":material/close:", type="tertiary", help=help_text, on_click=_drop_carried)
-
-
-def _drop_carried() -> None:
-    state.choose_source(None)
+        look: dict[str, Any] = {"icon": ":material/close:", "type": "tertiary"}
+        st.button("Take the file away", key="drop_carried", on_click=state.choose_source, args=(None,), **look)
 
 
 def pack_files(files: list[Any]) -> Upload:

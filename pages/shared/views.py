@@ -114,7 +114,7 @@ def plane_names(signal: Signal) -> list[str]:
     return [plane.name for plane in _planes_of(signal, signal.values)]
 
 
-def comparison_rows(
+def representation_panes(
     signal: Signal, decoded: Sequence[tuple[str, str, Any]], limit: float, plane: int
 ) -> list[list[dict[str, Any]]]:
     """Input, reconstruction and absolute error of several representations of a signal, a row each.
