@@ -72,6 +72,28 @@ def test_checkpoint_round_trip_is_exact(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "deep" / "er").iterdir()) == ["CARD.md", "config.json", "model.safetensors"]
 
 
+def test_modulation_matrices_stored_as_float16_halve_the_file_and_stay_what_they_are_from_then_on(tmp_path: Path) -> None:
+    field = _field()
+    config = _config(field).model_copy(update={"modulation_dtype": "float16"})
+    directory = save_checkpoint(tmp_path / "half", field, config)
+    whole = save_checkpoint(tmp_path / "whole", field, _config(field)) / "model.safetensors"
+    matrices = 2 * sum(value.numel() for name, value in field.named_parameters() if name in ("shift_weight", "scale_weight"))
+    assert (directory / "model.safetensors").stat().st_size == pytest.approx(whole.stat().st_size - matrices, abs=64)
+    stored, loaded = load_file(directory / "model.safetensors"), load_checkpoint(directory)
+    assert {str(value.dtype) for name, value in stored.items() if "shift_weight" not in name} == {"torch.float32"}
+    for name, value in field.state_dict().items():
+        now = loaded.field.state_dict()[name]
+        assert now.dtype == torch.float32
+        assert torch.equal(now, value.half().float() if name == "shift_weight" else value)
+    again = load_checkpoint(save_checkpoint(tmp_path / "again", loaded.field, loaded.config))
+    assert all(torch.equal(value, again.field.state_dict()[name]) for name, value in loaded.field.state_dict().items())
+    assert "stored as float16" in (directory / "CARD.md").read_text()
+    with torch.no_grad():
+        field.shift_weight[0, 0, 0] = 1e6  # finite, but not in float16
+    with pytest.raises(CheckpointError, match="shift_weight contains NaN or infinite"):
+        save_checkpoint(tmp_path / "half", field, config)
+
+
 def test_checkpoint_is_loaded_frozen_and_leaves_random_numbers_alone(directory: Path) -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
@@ -176,6 +198,7 @@ def test_load_checkpoint_names_truncated_or_missing_weights(directory: Path) -> 
         ({"last_bias": torch.full((1,), torch.nan)}, "last_bias contains NaN"),
         ({"last_bias": torch.ones(2)}, r"last_bias has shape \(2,\)"),
         ({"last_bias": torch.ones(1, dtype=torch.float64)}, "last_bias is float64"),
+        ({"last_bias": torch.ones(1, dtype=torch.float16)}, "last_bias is float16; it is stored as float32"),
         ({"extra": torch.ones(2)}, "extra does not belong"),
         ({"last_bias": None, "extra": torch.ones(1)}, "extra does not belong|last_bias is missing"),
         ({"last_bias": None}, "holds .* numbers"),

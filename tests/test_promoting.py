@@ -46,6 +46,14 @@ def test_promote_makes_a_checkpoint_of_the_best_weights(run: Path, tmp_path: Pat
     assert "--data mini.npz" in (tmp_path / "named" / "CARD.md").read_text()
 
 
+def test_promote_stores_half_as_much_when_asked(run: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["promote", str(run), "--out", str(tmp_path / "half"), "--half"])
+    assert result.exit_code == 0, result.output
+    best, promoted = load_checkpoint(run / "checkpoint" / "best"), load_checkpoint(tmp_path / "half")
+    assert promoted.config.modulation_dtype == "float16"
+    assert torch.equal(promoted.field.shift_weight, best.field.shift_weight.half().float())
+
+
 def test_promote_refuses_what_is_no_run_and_limits_that_are_no_numbers(run: Path, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["promote", str(tmp_path), "--out", str(tmp_path / "x")]).exit_code == 1
     assert CliRunner().invoke(app, ["promote", str(run), "--out", str(tmp_path / "x"), "--limits", "low"]).exit_code == 2

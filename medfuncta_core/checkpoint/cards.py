@@ -96,9 +96,13 @@ def _describe(config: CheckpointConfig) -> str:
         f"The shared network of a modulated neural field for {subject}; "
         f"one latent of {field.latent_dim} numbers is one signal.{prepared}\n"
         f"Weights: {field.parameter_count:,} parameters, {field.depth} layers of width {field.width}, {_omegas(field)}"
-        f"{', with ' + ', '.join(switches) if switches else ''}.{_compare_with_paper(field)}\n"
+        f"{', with ' + ', '.join(switches) if switches else ''}.{_storage(config)}{_compare_with_paper(field)}\n"
         f"Licence of the weights: {config.licence or 'not stated'}."
     )
+
+
+def _storage(config: CheckpointConfig) -> str:
+    return " The modulation matrices are stored as float16." if config.modulation_dtype == "float16" else ""
 
 
 def _recipe(recipe: VolumeRecipe | None) -> str:

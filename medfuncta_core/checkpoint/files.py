@@ -1,6 +1,7 @@
 """A checkpoint is a directory: `config.json` (everything but the weights), `model.safetensors`, `CARD.md` for people.
 
 The weights' header repeats the architecture and the step, so that files of two different checkpoints are never mistaken for one.
+Modulation matrices, nearly all of a field with long latents, may be stored as float16; in memory every weight is float32.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from medfuncta_core.checkpoint.descriptions import CONFIG_FILE, WEIGHTS_FILE, re
 from medfuncta_core.config import CheckpointConfig, FieldConfig
 from medfuncta_core.errors import CheckpointError, ConfigError
 from medfuncta_core.fields import ModulatedSIREN
+
+MODULATION_MATRICES = ("shift_weight", "scale_weight")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +48,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
 
     Raises:
         CheckpointError: when files are missing, truncated, corrupt, of another format or of another field than
-            `config.json` says, or when weights are not finite float32.
+            `config.json` says, or when weights are not finite or of a type that is not stored here.
     """
     directory = Path(path)
     config = read_config(directory)
@@ -54,7 +57,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
     with torch.device("meta"):  # no memory and no random draws for initial weights that are replaced at once
         field = ModulatedSIREN(config.field)
     _check_weights(file, weights, {name: tuple(value.shape) for name, value in field.state_dict().items()})
-    field.load_state_dict(weights, assign=True)
+    field.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
     return Checkpoint(freeze(field, device), config, directory)
 
 
@@ -65,7 +68,7 @@ def save_checkpoint(directory: str | Path, field: ModulatedSIREN, config: Checkp
 
     Args:
         directory: Made when missing.
-        field: Its weights are stored as float32.
+        field: Its weights are stored as float32, modulation matrices as `config.modulation_dtype` says.
         config: Its `field` must be the field's own.
         card: Text of `CARD.md`; generated from `config` when None.
 
@@ -73,14 +76,18 @@ def save_checkpoint(directory: str | Path, field: ModulatedSIREN, config: Checkp
         The directory.
 
     Raises:
-        CheckpointError: when weights are not finite, `config` describes another field, or the place cannot be written.
+        CheckpointError: when stored weights would not be finite, `config` describes another field, or the place cannot be
+            written.
     """
     directory = Path(directory)
     if field.config != config.field:
         raise CheckpointError(
             f"{directory}: the configuration describes another field than the one to be saved; pass the field's own"
         )
-    weights = {name: value.detach().to("cpu", torch.float32).contiguous() for name, value in field.state_dict().items()}
+    kinds = dict.fromkeys(MODULATION_MATRICES, getattr(torch, config.modulation_dtype))
+    weights = {
+        name: value.detach().to("cpu", kinds.get(name, torch.float32)).contiguous() for name, value in field.state_dict().items()
+    }
     broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     if broken:
         raise CheckpointError(f"{directory}: {broken[0]} contains NaN or infinite values; save an earlier state")
@@ -126,8 +133,10 @@ def _check_weights(file: Path, weights: dict[str, torch.Tensor], expected: dict[
                 f"{file}: {name} has shape {tuple(value.shape)}, {CONFIG_FILE} asks for {expected[name]}; "
                 "use files of one checkpoint"
             )
-        if value.dtype != torch.float32:
-            raise CheckpointError(f"{file}: {name} is {str(value.dtype).removeprefix('torch.')}; weights are stored as float32")
+        allowed = (torch.float32, torch.float16) if name in MODULATION_MATRICES else (torch.float32,)
+        if value.dtype not in allowed:
+            names = " or ".join(str(dtype).removeprefix("torch.") for dtype in allowed)
+            raise CheckpointError(f"{file}: {name} is {str(value.dtype).removeprefix('torch.')}; it is stored as {names}")
         if not torch.isfinite(value).all():
             raise CheckpointError(f"{file}: {name} contains NaN or infinite values; use an earlier checkpoint")
 

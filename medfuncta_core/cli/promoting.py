@@ -23,13 +23,17 @@ def promote(
         typer.Option("--normalisation", help="How users' files become [0, 1], where the data set's own file hides it."),
     ] = None,
     limits: Annotated[str | None, typer.Option("--limits", help="Quantiles or window of that normalisation: LOW,HIGH.")] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="Store the modulation matrices as float16, which halves the file; measure it then.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make a checkpoint of a run's best weights; `evaluate --update-card` then measures it."""
     from medfuncta_core.runs.promoting import Promotion, promote_run
 
     signal = {"normalisation": normalisation, "limits": _bounds(limits)}
-    words = Promotion(licence, data_licence, source, _names(classes), signal)
+    dtype = "float16" if half else "float32"
+    words = Promotion(licence, data_licence, source, _names(classes), signal, modulation_dtype=dtype)
     config = promote_run(run, out, words)
     emit({"checkpoint": str(out), "run": str(run), "step": config.step}, as_json, [f"wrote {out} (step {config.step})"])
 

@@ -262,3 +262,6 @@ class CheckpointConfig(Config):
     step: int = Field(default=0, ge=0, description="Outer steps behind these weights.")
     metrics: tuple[Metrics, ...] = ()
     licence: str = Field(default="", description="Licence of the weights.")
+    modulation_dtype: Literal["float32", "float16"] = Field(
+        default="float32", description="Of the modulation matrices in the file; other weights are float32 in any case."
+    )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Literal
 
 from medfuncta_core.checkpoint import load_checkpoint, save_checkpoint
 from medfuncta_core.config import CheckpointConfig, SignalSpec
@@ -25,6 +25,7 @@ class Promotion:
         class_names: Names of the classes by number.
         signal: Changes to how users' files are prepared, where the data set's own file hides it.
         keep_metrics: Keep the numbers of the run's own validation; off, the card waits for `evaluate --update-card`.
+        modulation_dtype: How the modulation matrices are stored; float16 halves the file.
     """
 
     licence: str | None = None
@@ -33,6 +34,7 @@ class Promotion:
     class_names: tuple[str, ...] | None = None
     signal: Mapping[str, Any] = field(default_factory=dict)
     keep_metrics: bool = False
+    modulation_dtype: Literal["float32", "float16"] = "float32"
 
 
 def promote_run(run: Path, out: Path, words: Promotion, *, replace: bool = True) -> CheckpointConfig:
@@ -65,6 +67,7 @@ def promote_run(run: Path, out: Path, words: Promotion, *, replace: bool = True)
         "data": best.config.data.model_dump() | _given(data),
         "signal": SignalSpec.parse(signal, "--normalisation").model_dump(),
         "metrics": best.config.metrics if words.keep_metrics else (),
+        "modulation_dtype": words.modulation_dtype,
     }
     config = CheckpointConfig.parse(values | _given({"licence": words.licence}), str(out))
     save_checkpoint(out, best.field, config)
