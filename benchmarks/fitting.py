@@ -1,12 +1,13 @@
 """Gauss-Newton fits against the paper's gradient descent, at equal computing time, on the shipped checkpoints' own data.
 
     python benchmarks/fitting.py --data-folder FOLDER [--checkpoints NAME ...] [--limit N] [--split test]
-                                 [--neighbours] [--json FILE]
+                                 [--neighbours] [--plain-steps N ...] [--json FILE]
 
 Both methods fit the same signals in the same batches, one after the other; seconds are the process's computing time, so that a
 busy machine disturbs neither. `gain_db` is what Gauss-Newton is ahead by when gradient descent has taken its 20 steps,
 `time_share` the part of that time after which it is as good. `--neighbours` classifies test latents of both methods by their
-three nearest training latents (cosine), the same signals for both.
+three nearest training latents (cosine), the same signals for both. `--plain-steps` fits by Gauss-Newton once more for each N,
+with N plain steps before its own.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--split", default="test", choices=("train", "val", "test"))
     parser.add_argument("--neighbours", action="store_true")
     parser.add_argument("--per-class", type=int, default=100, help="signals of a class and split for --neighbours")
+    parser.add_argument("--plain-steps", type=int, nargs="+", default=[], help="of Gauss-Newton, curves for each")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
@@ -76,7 +78,7 @@ def compare(checkpoint: Checkpoint, options: argparse.Namespace, device: torch.d
     assert checkpoint.config.data is not None  # shipped checkpoints name their data
     data = load_data_set(options.data_folder / checkpoint.config.data.file, options.split)
     chosen = data.take(min(options.limit, len(data)))
-    curves = {method: fit_curve(checkpoint, method, chosen, device) for method in METHODS}
+    curves = {method: fit_curve(make_fitter(checkpoint, method, device), chosen, device) for method in METHODS}
     plain, newton = (curves[method] for method in METHODS)
     end = plain["seconds"][-1]
     found: dict[str, Any] = {
@@ -90,14 +92,16 @@ def compare(checkpoint: Checkpoint, options: argparse.Namespace, device: torch.d
         "time_share": _first_time(newton, plain["psnr"][-1]) / end,
         "curves": curves,
     }
+    for count in options.plain_steps:
+        fitter = make_fitter(checkpoint, "gauss_newton", device, plain_steps=count)
+        found.setdefault("plain_steps", {})[str(count)] = fit_curve(fitter, chosen, device)
     if options.neighbours:
         found["neighbours"] = neighbours(checkpoint, options.data_folder / checkpoint.config.data.file, options.per_class, device)
     return found
 
 
-def fit_curve(checkpoint: Checkpoint, method: str, data: DataSet, device: torch.device) -> dict[str, list[float]]:
+def fit_curve(fitter: Fitter, data: DataSet, device: torch.device) -> dict[str, list[float]]:
     """Mean PSNR (dB) and seconds a signal after 0 ... 20 steps, in batches of bounded memory."""
-    fitter = make_fitter(checkpoint, method, device)
     size = choose_batch_size(fitter.field.config, data.shape, device.type)
     psnr, seconds = np.zeros(STEPS + 1), np.zeros(STEPS + 1)
     for start in range(0, len(data), size):
@@ -116,9 +120,10 @@ def fit_curve(checkpoint: Checkpoint, method: str, data: DataSet, device: torch.
     return {"psnr": (psnr / len(data)).tolist(), "seconds": (seconds / len(data)).tolist()}
 
 
-def make_fitter(checkpoint: Checkpoint, method: str, device: torch.device) -> Fitter:
-    """A fitter of 20 steps by one method, the checkpoint's other settings kept."""
-    return Fitter(checkpoint, checkpoint.config.fit.model_copy(update={"method": method, "steps": STEPS}), device.type)
+def make_fitter(checkpoint: Checkpoint, method: str, device: torch.device, **changes: int) -> Fitter:
+    """A fitter of 20 steps by one method, the checkpoint's other settings kept but for `changes`."""
+    fit = checkpoint.config.fit.model_copy(update={"method": method, "steps": STEPS, **changes})
+    return Fitter(checkpoint, fit, device.type)
 
 
 def neighbours(checkpoint: Checkpoint, file: Path, per_class: int, device: torch.device) -> dict[str, Any]:
@@ -144,6 +149,8 @@ def line(found: dict[str, Any]) -> str:
         f"by Gauss-Newton in {found['step_cost']:.1f} times its time, {found['gain_db']:+.2f} dB at equal time, as good after "
         f"{100 * found['time_share']:.0f} % of it"
     )
+    for count, curve in found.get("plain_steps", {}).items():
+        words += f"; with {count} plain steps first {curve['psnr'][5]:.2f} after 5 and {curve['psnr'][-1]:.2f} after {STEPS}"
     near = found.get("neighbours")
     if near:
         words += f"; nearest neighbours right {near['accuracy_gradient_descent']:.3f} and {near['accuracy_gauss_newton']:.3f}"

@@ -207,7 +207,7 @@ class FitConfig(Config):
     selection_ratio: float = Field(default=1.0, gt=0, le=1, description="Share of the points used at each step, drawn anew.")
     seed: int = Field(default=0, ge=0, description="Seed of the drawn points.")
     method: FitMethod = Field(default="gradient_descent", description="The paper's plain steps, or damped Gauss-Newton ones.")
-    plain_steps: int = Field(default=4, ge=0, description="Plain steps before Gauss-Newton, as the network was trained for.")
+    plain_steps: int = Field(default=1, ge=0, description="Plain steps before Gauss-Newton, as the network was trained for.")
     target_psnr: float | None = Field(default=None, gt=0, description="Stop a fit that has reached this PSNR, in dB.")
     plateau_db: float | None = Field(default=None, gt=0, description="Stop a fit that gained less in 5 steps, in dB.")
 

@@ -84,18 +84,12 @@ def show_pictures(run: FitRun, index: int, *, smooth: bool, limit: float) -> Non
     signal, values = run.signal, run.decode(index)
     rows: list[list[dict[str, Any]]] = []
     for truth, decoded, hidden in zip(_planes(run, signal.values), _planes(run, values), _hidden(run), strict=True):
-        error = figures.error_values(truth.values, decoded.values)
-        pixels = (
-            ("Input", figures.to_pixels(truth.values, hidden)),
-            ("Reconstruction", figures.to_pixels(decoded.values)),
-            ("Absolute error", figures.to_magma(error, limit)),
-        )
         place = (
             f"{truth.name} {truth.place} · {truth.height_mm:.0f} × {truth.width_mm:.0f} {'mm' if signal.spacing else 'voxels'}"
         )
         words = place if signal.kind == "volume" else f"{shape_words(signal.shape)}{'' if hidden is None else ' · blue: hidden'}"
-        captions = (words, f"step {index} of {run.config.steps}", f"mean {error.mean():.3f}, max {error.max():.3f}")
-        rows.append([_pane(truth, title, caption, png) for (title, png), caption in zip(pixels, captions, strict=True)])
+        told = ("Reconstruction", f"step {index} of {run.config.steps}")
+        rows.append(_side_by_side(truth, decoded, words, told, limit, hidden))
     widest = max(plane.width_mm for plane in _planes(run, signal.values))
     for row, plane in zip(rows, _planes(run, signal.values), strict=True):
         for pane in row:
@@ -126,19 +120,11 @@ def representation_panes(
         plane: Which of `plane_names`.
     """
     truth = _planes_of(signal, signal.values)[plane]
-    rows = []
-    for name, caption, values in decoded:
-        shown = _planes_of(signal, values)[plane]
-        error = figures.error_values(truth.values, shown.values)
-        words = f"mean {error.mean():.3f}, max {error.max():.3f}"
-        rows.append(
-            [
-                _pane(truth, "Input", truth.name or shape_words(signal.shape), figures.to_pixels(truth.values)),
-                _pane(shown, name, caption, figures.to_pixels(shown.values)),
-                _pane(shown, "Absolute error", words, figures.to_magma(error, limit)),
-            ]
-        )
-    return rows
+    words = truth.name or shape_words(signal.shape)
+    return [
+        _side_by_side(truth, _planes_of(signal, values)[plane], words, (name, caption), limit)
+        for name, caption, values in decoded
+    ]
 
 
 def show_comparison(run: FitRun, index: int, factor: float, *, smooth: bool) -> None:
@@ -180,6 +166,18 @@ def _hidden(run: FitRun) -> list[Any]:
     if run.mask is None:
         return [None] * (3 if run.signal.kind == "volume" else 1)
     return [plane.values[..., 0] for plane in _planes(run, ~run.mask[..., None])]
+
+
+def _side_by_side(
+    truth: figures.Plane, shown: figures.Plane, words: str, told: tuple[str, str], limit: float, hidden: Any = None
+) -> list[dict[str, Any]]:
+    """Input, with words below it, what stands for it, with its title and caption, and the absolute error between them."""
+    error = figures.error_values(truth.values, shown.values)
+    return [
+        _pane(truth, "Input", words, figures.to_pixels(truth.values, hidden)),
+        _pane(shown, *told, figures.to_pixels(shown.values)),
+        _pane(truth, "Absolute error", f"mean {error.mean():.3f}, max {error.max():.3f}", figures.to_magma(error, limit)),
+    ]
 
 
 def _pane(plane: figures.Plane, title: str, caption: str, pixels: Any) -> dict[str, Any]:
