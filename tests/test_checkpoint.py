@@ -89,7 +89,7 @@ def test_modulation_matrices_stored_as_float16_halve_the_file_and_stay_what_they
     assert all(torch.equal(value, again.field.state_dict()[name]) for name, value in loaded.field.state_dict().items())
     assert "stored as float16" in (directory / "CARD.md").read_text()
     with torch.no_grad():
-        field.shift_weight[0, 0, 0] = 1e6  # finite, but not in float16
+        field.get_parameter("shift_weight")[0, 0, 0] = 1e6  # finite, but not in float16
     with pytest.raises(CheckpointError, match="shift_weight contains NaN or infinite"):
         save_checkpoint(tmp_path / "half", field, config)
 

@@ -84,9 +84,10 @@ def save_checkpoint(directory: str | Path, field: ModulatedSIREN, config: Checkp
         raise CheckpointError(
             f"{directory}: the configuration describes another field than the one to be saved; pass the field's own"
         )
-    kinds = dict.fromkeys(MODULATION_MATRICES, getattr(torch, config.modulation_dtype))
+    matrices = getattr(torch, config.modulation_dtype)
     weights = {
-        name: value.detach().to("cpu", kinds.get(name, torch.float32)).contiguous() for name, value in field.state_dict().items()
+        name: value.detach().to("cpu", matrices if name in MODULATION_MATRICES else torch.float32).contiguous()
+        for name, value in field.state_dict().items()
     }
     broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     if broken:
