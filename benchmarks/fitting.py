@@ -92,9 +92,9 @@ def compare(checkpoint: Checkpoint, options: argparse.Namespace, device: torch.d
         "time_share": _first_time(newton, plain["psnr"][-1]) / end,
         "curves": curves,
     }
-    for count in options.plain_steps:
-        fitter = make_fitter(checkpoint, "gauss_newton", device, plain_steps=count)
-        found.setdefault("plain_steps", {})[str(count)] = fit_curve(fitter, chosen, device)
+    if options.plain_steps:
+        fitters = {count: make_fitter(checkpoint, "gauss_newton", device, plain_steps=count) for count in options.plain_steps}
+        found["plain_steps"] = {str(count): fit_curve(fitter, chosen, device) for count, fitter in fitters.items()}
     if options.neighbours:
         found["neighbours"] = neighbours(checkpoint, options.data_folder / checkpoint.config.data.file, options.per_class, device)
     return found

@@ -19,9 +19,7 @@ from medfuncta_core.atomic import write_atomically
 from medfuncta_core.checkpoint.descriptions import CONFIG_FILE, WEIGHTS_FILE, read_config, write_description
 from medfuncta_core.config import CheckpointConfig, FieldConfig
 from medfuncta_core.errors import CheckpointError, ConfigError
-from medfuncta_core.fields import ModulatedSIREN
-
-MODULATION_MATRICES = ("shift_weight", "scale_weight")
+from medfuncta_core.fields import MODULATION_MATRICES, ModulatedSIREN
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from medfuncta_core.config.models import (
     Normalisation,
     Preset,
     SignalSpec,
+    StoredDtype,
     VolumeRecipe,
 )
 from medfuncta_core.config.presets import PRESETS
@@ -35,5 +36,6 @@ __all__ = [
     "Normalisation",
     "Preset",
     "SignalSpec",
+    "StoredDtype",
     "VolumeRecipe",
 ]

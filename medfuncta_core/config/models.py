@@ -12,6 +12,7 @@ from medfuncta_core.errors import ConfigError
 Kind = Literal["ecg", "image", "volume"]
 Normalisation = Literal["range", "dtype", "quantile", "window"]
 FitMethod = Literal["gradient_descent", "gauss_newton"]
+StoredDtype = Literal["float32", "float16"]
 
 AXES_OF_KIND: dict[Kind, int] = {"ecg": 1, "image": 2, "volume": 3}
 KIND_OF_AXES: dict[int, Kind] = {axes: kind for kind, axes in AXES_OF_KIND.items()}
@@ -262,6 +263,6 @@ class CheckpointConfig(Config):
     step: int = Field(default=0, ge=0, description="Outer steps behind these weights.")
     metrics: tuple[Metrics, ...] = ()
     licence: str = Field(default="", description="Licence of the weights.")
-    modulation_dtype: Literal["float32", "float16"] = Field(
+    modulation_dtype: StoredDtype = Field(
         default="float32", description="Of the modulation matrices in the file; other weights are float32 in any case."
     )

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from medfuncta_core.config import FieldConfig
 
+MODULATION_MATRICES = ("shift_weight", "scale_weight")
+"""Parameters that a latent is multiplied by; a field has one of them or both."""
+
 
 class ModulatedSIREN(nn.Module):
     """Shared parameters theta of a field; the latent phi is an argument of every call.

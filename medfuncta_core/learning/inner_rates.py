@@ -18,10 +18,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from medfuncta_core.fields import ModulatedSIREN
+from medfuncta_core.fields import MODULATION_MATRICES, ModulatedSIREN
 
 LOG_RATES = "log_rates"
-_FOLDED = ("shift_weight", "scale_weight")
 
 
 class InnerRates:
@@ -32,7 +31,7 @@ class InnerRates:
     """
 
     def __init__(self, field: ModulatedSIREN) -> None:
-        self._field = {name: value.detach() for name, value in field.named_parameters() if name in _FOLDED}
+        self._field = {name: value.detach() for name, value in field.named_parameters() if name in MODULATION_MATRICES}
         weight = field.first_weight
         self.tensors = {name: value.clone() for name, value in self._field.items()}
         self.tensors[LOG_RATES] = torch.zeros(field.config.latent_dim, dtype=weight.dtype, device=weight.device)

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Any
 
 from medfuncta_core.checkpoint import load_checkpoint, save_checkpoint
-from medfuncta_core.config import CheckpointConfig, SignalSpec
+from medfuncta_core.config import CheckpointConfig, SignalSpec, StoredDtype
 from medfuncta_core.errors import CheckpointError
 from medfuncta_core.runs.folder import RunFolder
 
@@ -34,7 +34,7 @@ class Promotion:
     class_names: tuple[str, ...] | None = None
     signal: Mapping[str, Any] = field(default_factory=dict)
     keep_metrics: bool = False
-    modulation_dtype: Literal["float32", "float16"] = "float32"
+    modulation_dtype: StoredDtype = "float32"
 
 
 def promote_run(run: Path, out: Path, words: Promotion, *, replace: bool = True) -> CheckpointConfig:

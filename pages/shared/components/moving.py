@@ -5,9 +5,9 @@ straight into buffers of the graphics card, pictures and marks follow without th
 are answered in the browser. `benchmarks/map_components/` compares it with Plotly's WebGL scatter, pydeck, deck.gl and
 regl-scatterplot (`benchmarks/results/map-components.json`); `benchmarks/latent_space.py` measures the whole page
 (`benchmarks/results/latent-space.json`). The comparison ran on a machine that was busy with other work; its load is in the file.
-At 500,000 points what hovering shows came in 0.05 s, regl-scatterplot's in 0.3 s; Plotly's first picture took twice as long as
-ours, and its median frame while panning 1.1 s against 0.02 s. In this browser, which draws in software, deck.gl at 500,000 points
-and pydeck at any number drew nothing within half a minute.
+At 500,000 points what hovering shows came in 0.05 s, regl-scatterplot's in 0.3 s; Plotly's first picture took 1.8 times as long
+as ours, and its median frame while panning 1.1 s against 0.02 s. In this browser, which draws in software, deck.gl at 500,000
+points and pydeck at any number drew nothing within half a minute.
 """
 
 from __future__ import annotations
