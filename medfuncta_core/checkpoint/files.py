@@ -89,9 +89,11 @@ def save_checkpoint(directory: str | Path, field: ModulatedSIREN, config: Checkp
     }
     broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     if broken:
-        lost = torch.isfinite(field.get_parameter(broken[0])).all()
-        remedy = "is too large for float16; store it as float32" if lost else "contains NaN or infinite values; save an earlier state"
-        raise CheckpointError(f"{directory}: {broken[0]} {remedy}")
+        finite = bool(torch.isfinite(field.get_parameter(broken[0])).all())
+        problem = "is too large for float16; store it as float32"
+        if not finite:
+            problem = "contains NaN or infinite values; save an earlier state"
+        raise CheckpointError(f"{directory}: {broken[0]} {problem}")
     header = {"format": "medfuncta", "field": config.field.model_dump_json(), "step": str(config.step)}
     write_atomically(directory / WEIGHTS_FILE, save(weights, metadata=header))
     write_description(directory, config, card)
