@@ -141,9 +141,12 @@ class Rough:
 def measure(latents: MednfSet, query: Float[np.ndarray, " p"], metric: Metric) -> Rough:
     """Distance of every row to a latent in one pass over the map.
 
-    Squared norms are computed on the way and kept with the set, so that the next query has them.
+    Squared norms are computed on the way and kept with the set, so that the next query has them. Cores share the blocks, not each
+    block's small products: a core that other programs keep busy would hold up the others after every one.
     """
     import torch
+
+    from medfuncta_core.fields.cores import spread
 
     length = float(np.linalg.norm(query)) or 1.0
     vector = torch.from_numpy(query / length)
@@ -151,12 +154,17 @@ def measure(latents: MednfSet, query: Float[np.ndarray, " p"], metric: Metric) -
     products = torch.empty(len(latents))
     norms = torch.empty(len(latents)) if known is None else torch.from_numpy(known)
     rows_per_block = max(1, BLOCK_NUMBERS // latents.latent_dim)
-    buffer = torch.empty(rows_per_block, latents.latent_dim)
-    for first, stored in latents.blocks(rows_per_block):
-        block = buffer[: len(stored)].copy_(torch.from_numpy(stored))
+    blocks = list(latents.blocks(rows_per_block))
+    buffers = torch.empty(min(torch.get_num_threads(), len(blocks)), rows_per_block, latents.latent_dim)
+
+    def work(worker: int, number: int) -> None:
+        first, stored = blocks[number]
+        block = buffers[worker, : len(stored)].copy_(torch.from_numpy(stored))
         torch.mv(block, vector, out=products[first : first + len(stored)])
         if known is None:
             torch.sum(block.square_(), dim=1, out=norms[first : first + len(stored)])
+
+    spread(len(blocks), len(buffers), work)
     latents.kept[_NORMS] = norms.numpy()
     unit = (latents.latent_dim + 8) * 2.0**-24  # bound of a float32 sum of p products, relative to |a| |b|
     lengths = norms.sqrt().numpy()
