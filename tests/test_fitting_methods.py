@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from conftest import tiny_field_config
 
 from medfuncta_core.config import FieldConfig, FitConfig
 from medfuncta_core.fields import ModulatedSIREN, jacobians
-from medfuncta_core.fields.jacobians import modulation_jacobian, modulation_weight, solve_damped
+from medfuncta_core.fields.jacobians import damped_steps, modulation_jacobian, modulation_weight, solve_damped
+from medfuncta_core.fields.scaling import scale_latents
 from medfuncta_core.fitting import Fitter
 from medfuncta_core.fitting.stopping import Stopping
 from medfuncta_core.grids import make_grid
@@ -54,6 +57,93 @@ def test_solver_matches_a_direct_solution_signal_by_signal(short: int, monkeypat
         rows = jacobian[i] @ weight
         expected = torch.linalg.solve(2 / 30 * rows.mT @ rows + damping[i] * torch.eye(5, dtype=torch.float64), gradient[i])
         torch.testing.assert_close(found[i], expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets torch's number of threads until the test ends."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("short", [0, 256])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_steps_are_the_same_to_the_last_bit_on_any_number_of_cores(
+    channels: int, short: int, threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"SHARED_NUMBERS": 0, "TILE_POINTS": 7, "SHORT_LATENT": short}.items():
+        monkeypatch.setattr(jacobians, name, value)
+    monkeypatch.setattr(jacobians, "JACOBIAN_BYTES", {"cpu": 1})
+    field = make_field(tiny_field_config(2, channels), modulate_scale=True)
+    generator = torch.Generator().manual_seed(2)
+    coords = torch.rand(2, 24, 2, generator=generator) * 2 - 1
+    latents, gradient = torch.randn(2, 2, 5, generator=generator)
+    damping, weight = torch.tensor([0.1, 1.0]), modulation_weight(field)
+    found = []
+    for count in (1, 2, 3):  # fewer signals than cores, as many, more
+        threads(count)
+        found.append(damped_steps(field, weight, coords, latents, gradient, damping, iterations=5))
+    expected = solve_damped(modulation_jacobian(field, coords, latents), weight, gradient, damping, iterations=5)
+    torch.testing.assert_close(found[0], expected, rtol=1e-3, atol=1e-5)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
+@pytest.mark.parametrize("length", ["short", "nearly square", "longer"])
+def test_scaled_latents_measure_steps_by_what_they_do(length: str, switches: dict[str, object]) -> None:
+    modulations = len(modulation_weight(make_field(tiny_field_config(2), **switches)))
+    latent_dim = {"short": 5, "nearly square": modulations - 1, "longer": modulations + 9}[length]
+    field = make_field(tiny_field_config(2), **switches, latent_dim=latent_dim).double()
+    scaled, weight = scale_latents(field), modulation_weight(field)
+    assert scaled.weight.shape == (modulations, min(modulations, latent_dim))
+    coords = torch.rand(1, 4000, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * 2 - 1
+    effects = 2 * modulation_jacobian(field, coords, torch.zeros(1, latent_dim, dtype=torch.float64))[0].square().mean(0)
+    y = torch.eye(scaled.weight.shape[1], dtype=torch.float64)
+    latents = scaled.latents(y)
+    torch.testing.assert_close(latents @ weight.mT, y @ scaled.weight.mT, rtol=1e-6, atol=1e-9)
+    lengths = ((latents @ weight.mT).square() * effects).sum(1)  # effects at other points, so about
+    if length == "short":
+        assert float(lengths.mean()) == pytest.approx(1, rel=0.15)
+    else:
+        torch.testing.assert_close(lengths, torch.ones_like(lengths), rtol=0.2, atol=0)
+    slopes = torch.randn(3, modulations, generator=torch.Generator().manual_seed(6), dtype=torch.float64) @ weight
+    torch.testing.assert_close(scaled.gradient(slopes) @ y.mT, slopes @ latents.mT)  # the same slope along every step
+
+
+def test_scaled_latents_are_computed_once_until_the_field_changes(image_config: FieldConfig) -> None:
+    field = make_field(image_config)
+    first = scale_latents(field)
+    assert scale_latents(field) is first
+    with torch.no_grad():
+        field.hidden_weight.mul_(0.5)
+    second = scale_latents(field)
+    assert not torch.allclose(second.weight, first.weight)
+    fresh = ModulatedSIREN(field.config)
+    fresh.load_state_dict(field.state_dict())
+    assert torch.equal(scale_latents(fresh).weight, second.weight)
+
+
+def test_scaling_survives_modulations_that_do_nothing(image_signal: Signal, image_config: FieldConfig) -> None:
+    field = make_field(image_config, latent_dim=200)
+    with torch.no_grad():
+        field.hidden_weight[-1] = 0
+    assert torch.isfinite(scale_latents(field).weight).all()
+    result = Fitter(field, GAUSS_NEWTON, device="cpu").fit(image_signal)
+    assert result.history[-1].loss < result.history[0].loss
+
+
+def test_fits_of_long_latents_do_not_depend_on_their_coordinate_system(image_signal: Signal, image_config: FieldConfig) -> None:
+    field, other = (make_field(image_config, latent_dim=12).double() for _ in range(2))
+    turn = torch.linalg.qr(torch.randn(12, 12, generator=torch.Generator().manual_seed(8), dtype=torch.float64))[0]
+    mix = turn @ torch.diag(torch.logspace(-1, 1, 12, dtype=torch.float64))
+    weights = field.state_dict()
+    other.load_state_dict(weights | {"shift_weight": weights["shift_weight"] @ mix})
+    config = GAUSS_NEWTON.model_copy(update={"plain_steps": 0, "steps": 5})
+    ours, theirs = (Fitter(one, config, device="cpu").fit(image_signal) for one in (field, other))
+    np.testing.assert_allclose(theirs.reconstruction, ours.reconstruction, atol=1e-4)
+    np.testing.assert_allclose(theirs.latent @ mix.mT.numpy(), ours.latent, rtol=2e-2, atol=2e-3)
 
 
 def test_gauss_newton_begins_with_plain_steps_and_never_gets_worse(image_signal: Signal, image_config: FieldConfig) -> None:

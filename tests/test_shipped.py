@@ -15,7 +15,13 @@ from medfuncta_core.mednf.verifying import verify_set
 from medfuncta_core.signals import load_data_set
 
 ROOT = Path(__file__).resolve().parents[1]
-FLOORS = {"ecg": 39.5, "chest-xray-64": 27.0, "dermatoscope-64": 25.0, "hippocampus-32": 21.0, "lung-ct-32": 20.0}
+FLOORS = {  # PSNR by gradient descent and by the checkpoint's own method (dB)
+    "ecg": (39.5, 42.5),
+    "chest-xray-64": (29.0, 32.5),
+    "dermatoscope-64": (31.5, 34.0),
+    "hippocampus-32": (21.0, 25.0),
+    "lung-ct-32": (20.0, 23.0),
+}
 NAMES = sorted(FLOORS)
 SETS = ("chest-xray-64", "dermatoscope-64", "ecg", "hippocampus-32")
 MAX_SET_BYTES = 4 << 20
@@ -41,7 +47,8 @@ def test_shipped_checkpoint_states_data_licence_and_metrics(name: str) -> None:
     assert config.data.source
     plain, own = (measured(config, method) for method in ("gradient_descent", config.fit.method))
     assert plain.fit_steps == own.fit_steps == 20
-    assert own.psnr >= plain.psnr > FLOORS[name]
+    assert plain.psnr > FLOORS[name][0]
+    assert own.psnr > FLOORS[name][1]
     assert (ROOT / "checkpoints" / name / "CARD.md").read_text() == make_card(config)
 
 
@@ -73,12 +80,13 @@ def test_shipped_gallery_decodes_to_fits_that_fit_again(name: str) -> None:
 def test_shipped_checkpoint_fits_real_signals_as_its_card_says(name: str, shared_data: Path) -> None:
     checkpoint = load_checkpoint(ROOT / "checkpoints" / name)
     assert checkpoint.config.data is not None
-    file = shared_data / checkpoint.config.data.file
+    assert checkpoint.config.signal is not None
+    file, count = shared_data / checkpoint.config.data.file, 1 if len(checkpoint.config.signal.shape) == 3 else 4
     if file.exists():
-        values = load_data_set(file, "test", limit=4).batch(slice(None))
+        values = load_data_set(file, "test", limit=count).batch(slice(None))
     else:  # the gallery's signals stand in
         gallery = load_gallery(ROOT / "assets" / "gallery" / f"{name}.safetensors")
-        values = np.stack([Fitter(checkpoint, device="cpu").decode(latent, gallery.shape) for latent in gallery.latents[:4]])
+        values = np.stack([Fitter(checkpoint, device="cpu").decode(latent, gallery.shape) for latent in gallery.latents[:count]])
     test = measured(checkpoint.config, checkpoint.config.fit.method)
     found = float(Fitter(checkpoint, device="cpu").fit_batch(values).psnr.mean())
     assert found > test.psnr - 5

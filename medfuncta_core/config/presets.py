@@ -38,7 +38,7 @@ _CPU_RATES = {"outer_lr": 1e-4, "final_lr_ratio": 0.01, "skip_ratio": 3.0}
 _CPU_RECIPE: dict[str, Any] = {"fit_method": "gauss_newton", "inner_steps": 5} | _CPU_RATES
 _SMALL_RECIPE = _CPU_RECIPE | {"inner_lr": 0.2, "warmup_steps": 50, "average_decay": 0.99}
 _VOLUME_RECIPE: dict[str, Any] = _SMALL_RECIPE | {"inner_lr": 0.6}
-_LONG_LATENT_RECIPE: dict[str, Any] = _VOLUME_RECIPE | {"outer_lr": 6e-5, "muon_lr": 6e-4}
+_LONG_LATENT_RECIPE: dict[str, Any] = _VOLUME_RECIPE | {"inner_lr": 0.5, "outer_lr": 4e-5, "muon_lr": 5e-4}
 
 PRESETS: dict[str, Preset] = {
     "ecg-187": _preset(
@@ -113,14 +113,14 @@ PRESETS: dict[str, Preset] = {
     "volume-32-medium": _preset(
         "32 x 32 x 32 volumes full of detail on two CPU cores: wider, lower frequencies, a longer latent.",
         (32, 32, 32),
-        (8, 192, 3072),
-        (8, 20),
+        (8, 320, 4096),
+        (7, 12),
         switches=_PUBLISHED | {"modulate_scale": True},
         **_LONG_LATENT_RECIPE,
-        steps=1400,
+        steps=1500,
         batch_size=1,
         selection_ratio=0.125,
-        validate_every=200,
+        validate_every=250,
         validate_signals=2,
     ),
 }

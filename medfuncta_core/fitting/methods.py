@@ -14,17 +14,25 @@ from torch import Tensor
 
 from medfuncta_core.config import FitConfig
 from medfuncta_core.fields import ModulatedSIREN
-from medfuncta_core.fields.jacobians import modulation_jacobian, modulation_weight, solve_damped
+from medfuncta_core.fields.jacobians import damped_steps
+from medfuncta_core.fields.scaling import scale_latents
 from medfuncta_core.grids import ContextSet, draw_indices, reduce_context
 
-CG_ITERATIONS = 8  # more cost more than they bring: measured on the shipped checkpoints' validation splits
-MANY_UNKNOWNS, CG_ITERATIONS_OF_MANY = 2048, 16  # beyond so many, more iterations bring more than they cost, measured likewise
-ROWS_PER_UNKNOWN = 2  # values behind a Gauss-Newton matrix, for every independent unknown of a latent
+MANY_UNKNOWNS = 2048
 FEWEST_POINTS = 256
-FIRST_DAMPING = 0.02  # as a share of 1 / inner_lr, the curvature that gradient descent supposes everywhere
-JACOBIAN_BYTES = {"cpu": 2**22, "cuda": 2**28}  # of the signals worked on at once; on a CPU they stay in the cache
+FIRST_DAMPING = 0.4  # of the curvature that a modulation has alone
 GOOD, FAIR = 0.75, 0.25  # shares of the promised decrease that lower the damping, or leave it
 DAMPING_FACTOR = 4.0
+
+
+class Effort(NamedTuple):
+    """Behind a Gauss-Newton step: iterations of conjugate gradients, and values in its matrix for every unknown."""
+
+    iterations: int
+    rows: int
+
+
+FEW, MANY = Effort(24, 3), Effort(16, 2)  # more of either brings less than the time it takes
 
 
 class Place(NamedTuple):
@@ -76,9 +84,9 @@ class GradientDescent:
 class GaussNewton:
     """Levenberg-Marquardt steps with truncated conjugate gradients, after a few plain steps.
 
-    The Gauss-Newton matrix is taken at points drawn anew, about two values for every unknown, and only ever multiplied; the
-    gradient and the loss are of all fitted points. A step that does not lower a signal's loss is not taken. Damping follows the
-    ratio of the decrease to the promised one.
+    The Gauss-Newton matrix is taken at points drawn anew, a few values for every unknown, and only ever multiplied; the
+    gradient and the loss are of all fitted points. A step that does not lower a signal's loss is not taken. What is damped is the
+    effect of a step through its modulations (`scale_latents`); damping follows the ratio of the decrease to the promised one.
 
     Args:
         field: Of the latents.
@@ -93,12 +101,13 @@ class GaussNewton:
 
     def __init__(self, field: ModulatedSIREN, config: FitConfig, context: ContextSet, generator: torch.Generator) -> None:
         self._field, self._config, self._context, self._generator = field, config, context, generator
-        self._weight = modulation_weight(field)
+        self._scaled = scale_latents(field)
         signals, points, channels = context.values.shape
-        unknowns = min(self._weight.shape)
-        self._iterations = CG_ITERATIONS if unknowns <= MANY_UNKNOWNS else CG_ITERATIONS_OF_MANY
-        self._share = max(FEWEST_POINTS, -(-ROWS_PER_UNKNOWN * unknowns // channels)) / points
-        self._damping = context.values.new_full((signals,), FIRST_DAMPING / config.inner_lr)
+        unknowns = min(self._scaled.weight.shape)
+        effort = FEW if unknowns <= MANY_UNKNOWNS else MANY
+        self._iterations = effort.iterations
+        self._share = max(FEWEST_POINTS, -(-effort.rows * unknowns // channels)) / points
+        self._damping = context.values.new_full((signals,), FIRST_DAMPING)
         self._plain_left = config.plain_steps
         self._promised: Tensor | None = None  # decrease that the last Gauss-Newton step promised; None before the first
 
@@ -121,18 +130,13 @@ class GaussNewton:
         if self._plain_left > 0:
             self._plain_left -= 1
             return place.latents - self._config.inner_lr * place.gradient
-        step = torch.empty_like(place.latents)
-        signals = len(step)
-        points = self._draw(signals)
-        rows = points.coords.shape[-2] * self._context.values.shape[2] * self._weight.shape[0] * step.element_size()
-        together = max(1, JACOBIAN_BYTES[step.device.type] // rows)
-        for start in range(0, signals, together):
-            part = slice(start, start + together)
-            coords = points.coords.expand(signals, *points.coords.shape[-2:])[part]
-            jacobian = modulation_jacobian(self._field, coords, place.latents[part])
-            step[part] = solve_damped(jacobian, self._weight, place.gradient[part], self._damping[part], self._iterations)
-        self._promised = 0.5 * ((place.gradient + self._damping[:, None] * step) * step).sum(1)
-        return place.latents - step
+        signals = len(place.latents)
+        points = self._draw(signals).coords
+        coords = points.expand(signals, *points.shape[-2:])
+        gradient = self._scaled.gradient(place.gradient)
+        step = damped_steps(self._field, self._scaled.weight, coords, place.latents, gradient, self._damping, self._iterations)
+        self._promised = 0.5 * ((gradient + self._damping[:, None] * step) * step).sum(1)
+        return place.latents - self._scaled.latents(step)
 
     def _draw(self, signals: int) -> ContextSet:
         drawn = draw_indices(signals, self._context.points, self._share, self._generator)

@@ -56,8 +56,8 @@ def choose_settings(choice: Choice, more: Callable[[], None] = lambda: None) -> 
             required=True,
             format_func=METHODS.__getitem__,
             key=f"method-{choice.name}",
-            help="Gradient descent takes the paper's plain steps. Gauss-Newton takes a few of them, then steps that use the "
-            "curvature: each costs about twice as much and brings far more.",
+            help="Gradient descent takes the paper's plain steps. Gauss-Newton begins with them, then takes steps that use "
+            "the curvature: each costs several times as much and brings far more.",
         )
         first, second, third = st.columns(3, gap="medium")
         steps = first.number_input(
