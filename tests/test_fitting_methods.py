@@ -72,7 +72,7 @@ def threads() -> Iterator[Callable[[int], None]]:
 def test_steps_are_the_same_to_the_last_bit_on_any_number_of_cores(
     channels: int, short: int, threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"SHARED_NUMBERS": 0, "TILE_POINTS": 7, "SHORT_LATENT": short}.items():
+    for name, value in {"TILE_POINTS": 7, "SHORT_LATENT": short}.items():
         monkeypatch.setattr(jacobians, name, value)
     monkeypatch.setattr(jacobians, "JACOBIAN_BYTES", {"cpu": 1})
     field = make_field(tiny_field_config(2, channels), modulate_scale=True)

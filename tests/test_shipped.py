@@ -47,7 +47,7 @@ def test_shipped_checkpoint_states_data_licence_and_metrics(name: str) -> None:
     assert config.data.source
     plain, own = (measured(config, method) for method in ("gradient_descent", config.fit.method))
     assert plain.fit_steps == own.fit_steps == 20
-    assert plain.psnr > FLOORS[name][0]
+    assert own.psnr >= plain.psnr > FLOORS[name][0]
     assert own.psnr > FLOORS[name][1]
     assert (ROOT / "checkpoints" / name / "CARD.md").read_text() == make_card(config)
 

@@ -19,7 +19,6 @@ from medfuncta_core.fields.siren import ModulatedSIREN
 
 SHORT_LATENT = 256  # up to here one product with W costs less than two in every iteration
 JACOBIAN_BYTES = {"cpu": 2**22, "cuda": 2**28}  # of the signals worked on at once; on a CPU they stay in the cache
-SHARED_NUMBERS = 2**18  # of a Jacobian that several cores work on together; a smaller one is done sooner than they have met
 TILE_POINTS = 256
 
 
@@ -103,26 +102,20 @@ def damped_steps(
     cores = torch.get_num_threads() if coords.device.type == "cpu" else 1
     numbers = coords.shape[1] * field.config.channels * weight.shape[0]
     together = max(1, JACOBIAN_BYTES[coords.device.type] // (numbers * coords.element_size()))
-    groups, large = -(-len(latents) // together), numbers >= SHARED_NUMBERS and coords.device.type == "cpu"
+    groups, shared = -(-len(latents) // together), together == 1 and coords.device.type == "cpu"
+    inside = cores if shared and groups < cores else 1
     step = torch.empty_like(gradient)
-
-    def alone(i: int, cores: int) -> None:
-        matrix = _SharedMatrix(field, weight, coords[i], latents[i], cores)
-        step[i] = _conjugate_gradients(matrix.multiply, gradient[i, None], damping[i, None], iterations)[0]
 
     def work(_: int, group: int) -> None:
         part = slice(group * together, (group + 1) * together)
-        if large and together == 1:
-            alone(group, cores=1)
+        if shared:
+            multiply = _SharedMatrix(field, weight, coords[group], latents[group], inside).multiply
+            step[part] = _conjugate_gradients(multiply, gradient[part], damping[part], iterations)
         else:
             jacobian = modulation_jacobian(field, coords[part], latents[part])
             step[part] = solve_damped(jacobian, weight, gradient[part], damping[part], iterations)
 
-    if large and groups < cores:
-        for i in range(len(latents)):
-            alone(i, cores)
-    else:
-        spread(groups, min(cores, groups), work)
+    spread(groups, 1 if inside > 1 else min(cores, groups), work)
     return step
 
 

@@ -85,8 +85,8 @@ class GaussNewton:
     """Levenberg-Marquardt steps with truncated conjugate gradients, after a few plain steps.
 
     The Gauss-Newton matrix is taken at points drawn anew, a few values for every unknown, and only ever multiplied; the
-    gradient and the loss are of all fitted points. A step that does not lower a signal's loss is not taken. What is damped is the
-    effect of a step through its modulations (`scale_latents`); damping follows the ratio of the decrease to the promised one.
+    gradient and the loss are of all fitted points. A step that does not lower a signal's loss is not taken. Damping is of the
+    length of a step in scaled latents (`scale_latents`), and follows the ratio of the decrease to the promised one.
 
     Args:
         field: Of the latents.
