@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.baseline import PlainField, plain_fit, plain_meta_gradient, plain_meta_step
 from medfuncta_core.config import PRESETS, FieldConfig, FitConfig, MetaConfig
-from medfuncta_core.fields import FieldPasses, ModulatedSIREN
+from medfuncta_core.fields import ModulatedSIREN, passes_for
 from medfuncta_core.fitting import Fitter
 from medfuncta_core.grids import ContextSet, grid_context
 from medfuncta_core.learning.meta_gradient import meta_gradient
@@ -120,7 +120,7 @@ def gradient_difference(workload: Workload, device: torch.device) -> float:
     field = ModulatedSIREN(small.field, generator=torch.Generator().manual_seed(0)).requires_grad_(False).to(device)
     context = grid_context(small.values(device))
     indices = context_indices(small.meta, 1, small.batch, context.points)
-    found = meta_gradient(FieldPasses(field), context, indices, inner_lr=small.meta.inner_lr).gradients
+    found = meta_gradient(passes_for(field), context, indices, inner_lr=small.meta.inner_lr).gradients
     exact = PlainField(field).double()
     plain_meta_gradient(exact, ContextSet(context.coords.double(), context.values.double()), indices, small.meta.inner_lr)
     differences = []

@@ -15,6 +15,7 @@ from medfuncta_core.fields.modulating import latent_gradient, modulate, modulate
 from medfuncta_core.fields.products import PRODUCTS_VARIABLE, Products, add_gram, chosen_products, product
 from medfuncta_core.grids import ContextSet, grid_context, make_grid
 
+TORCH_PRODUCTS = [products for products in Products if products != Products.COMPILED]
 TINY = {"depth": 3, "width": 1, "latent_dim": 1, "omega_first": 2.0, "omega_last": 6.0}
 
 
@@ -224,7 +225,7 @@ def test_sine_and_cosine_are_close_to_those_of_float64(size: int) -> None:
         assert (found.double() - exact).abs().max() < 1.2e-7
 
 
-@pytest.mark.parametrize("products", Products)
+@pytest.mark.parametrize("products", TORCH_PRODUCTS)
 def test_products_of_every_library_are_those_of_float64(products: Products) -> None:
     x, g, weight = (torch.randn(n, 256, generator=torch.Generator().manual_seed(n)) for n in (700, 701, 256))
     g, bias, out = g[:700], weight[0], torch.full((700, 256), torch.nan)
@@ -242,10 +243,14 @@ def test_products_follow_the_environment_or_the_processor(monkeypatch: pytest.Mo
     monkeypatch.setenv(PRODUCTS_VARIABLE, "onednn")
     assert chosen_products() == Products.ONEDNN
     monkeypatch.setenv(PRODUCTS_VARIABLE, "mkl")
-    with pytest.raises(ConfigError, match="set it to one of torch, onednn-rows, onednn"):
+    with pytest.raises(ConfigError, match="set it to one of compiled, torch, onednn-rows, onednn"):
         chosen_products()
-    monkeypatch.delenv(PRODUCTS_VARIABLE)
-    assert chosen_products() in Products
+    for fastest in ("compiled", None):
+        if fastest is None:
+            monkeypatch.delenv(PRODUCTS_VARIABLE)
+        else:
+            monkeypatch.setenv(PRODUCTS_VARIABLE, fastest)
+        assert chosen_products() in TORCH_PRODUCTS
 
 
 @pytest.mark.parametrize("modulate_scale", [False, True])
@@ -259,7 +264,7 @@ def test_passes_agree_whichever_library_multiplies(monkeypatch: pytest.MonkeyPat
     context = grid_context(torch.rand(signals, 8, 6, 1, generator=torch.Generator().manual_seed(1)))
     modulations = modulate(field, torch.randn(signals, 5, generator=torch.Generator().manual_seed(2)))
     found = []
-    for products in Products:
+    for products in TORCH_PRODUCTS:
         monkeypatch.setenv(PRODUCTS_VARIABLE, products)
         passes, into = FieldPasses(field), {name: torch.zeros_like(p) for name, p in field.named_parameters()}
         (tape,) = passes.tapes(1, signals, 48)

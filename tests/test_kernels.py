@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from medfuncta_core.errors import ConfigError
 from medfuncta_core.fields import FieldPasses
-from medfuncta_core.fields.choosing import chosen_precision, passes_for
+from medfuncta_core.fields.choosing import chosen_precision
 from medfuncta_core.fields.cuda_passes import CudaPasses
 from medfuncta_core.fields.modulating import modulate
 from medfuncta_core.fields.tiles import Modulations
@@ -258,9 +258,7 @@ def test_product_rounds_as_the_matrix_units_do() -> None:
     assert results["float32"] == results["tf32x3"] == pytest.approx(2**-11, rel=1e-3)
 
 
-def test_passes_for_a_field_on_a_cpu_are_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    field, _, _ = problem((8, 6))
-    assert type(passes_for(field)) is FieldPasses
+def test_precision_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen_precision() == "float32"
     monkeypatch.setenv("MEDFUNCTA_PRECISION", "tf32")
     assert chosen_precision() == "tf32"

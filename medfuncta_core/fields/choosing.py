@@ -1,4 +1,6 @@
-"""Which passes a field gets: fused kernels on a GPU, tiles everywhere else. The one place that decides."""
+"""Which passes a field gets: fused kernels on a GPU, compiled ones on a CPU, PyTorch in tiles where neither can be. The one place
+that decides.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,11 @@ from importlib.util import find_spec
 import torch
 
 from medfuncta_core.errors import ConfigError
+from medfuncta_core.fields.native_passes import NativePasses
 from medfuncta_core.fields.passes import FieldPasses
+from medfuncta_core.fields.products import compiled_products
 from medfuncta_core.fields.siren import ModulatedSIREN
+from medfuncta_core.kernels import native
 from medfuncta_core.kernels.precision import PRECISIONS, Precision
 
 PRECISION_VARIABLE = "MEDFUNCTA_PRECISION"
@@ -34,8 +39,11 @@ def passes_for(field: ModulatedSIREN, *, precision: Precision | None = None) -> 
     """Passes of a field where it lies.
 
     Args:
-        field: On a GPU that Triton knows and in float32, it gets the fused kernels; else, PyTorch in tiles.
-        precision: Of the kernels' products; `chosen_precision()` when None.
+        field: In float32, on a GPU that Triton knows or on a CPU that has a compiler, it gets kernels; else, PyTorch in tiles.
+        precision: Of the GPU kernels' products; `chosen_precision()` when None.
+
+    Raises:
+        ConfigError: when MEDFUNCTA_PRODUCTS or MEDFUNCTA_PRECISION asks for what there is not.
     """
     weight = field.first_weight
     fused = (
@@ -46,7 +54,10 @@ def passes_for(field: ModulatedSIREN, *, precision: Precision | None = None) -> 
         and torch.cuda.get_device_capability(weight.device) >= OLDEST_CAPABILITY
     )
     if not fused:
-        return FieldPasses(field)
+        library = native.library() if compiled_products() else None
+        return (
+            NativePasses(field, library) if library is not None and NativePasses.can_take(field, library) else FieldPasses(field)
+        )
     from medfuncta_core.fields.cuda_passes import CudaPasses
 
     return CudaPasses(field, precision=precision or chosen_precision())

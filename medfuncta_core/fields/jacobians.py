@@ -8,13 +8,14 @@ Source: Nocedal and Wright, Numerical Optimization (2006), Sec. 7.1 and 10.3.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from medfuncta_core.fields.arithmetic import cosine, sine
-from medfuncta_core.fields.cores import spread
+from medfuncta_core.fields.cores import conduct, cores, spread
 from medfuncta_core.fields.siren import ModulatedSIREN
 
 SHORT_LATENT = 256  # up to here one product with W costs less than two in every iteration
@@ -99,11 +100,11 @@ def damped_steps(
     Returns:
         x, one row a signal; none depends on another's.
     """
-    cores = torch.get_num_threads() if coords.device.type == "cpu" else 1
+    workers = cores() if coords.device.type == "cpu" else 1
     numbers = coords.shape[1] * field.config.channels * weight.shape[0]
     together = max(1, JACOBIAN_BYTES[coords.device.type] // (numbers * coords.element_size()))
     groups, shared = -(-len(latents) // together), together == 1 and coords.device.type == "cpu"
-    inside = cores if shared and groups < cores else 1
+    inside = workers if shared and groups < workers else 1
     step = torch.empty_like(gradient)
 
     def work(_: int, group: int) -> None:
@@ -115,7 +116,11 @@ def damped_steps(
             jacobian = modulation_jacobian(field, coords[part], latents[part])
             step[part] = solve_damped(jacobian, weight, gradient[part], damping[part], iterations)
 
-    spread(groups, 1 if inside > 1 else min(cores, groups), work)
+    run = partial(spread, groups, 1 if inside > 1 else min(workers, groups), work)
+    if coords.device.type == "cpu":
+        conduct(run)
+    else:
+        run()
     return step
 
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from medfuncta_core.fields.cores import spread
+from medfuncta_core.fields.cores import cores, spread
 from medfuncta_core.fields.duals import dual
 from medfuncta_core.fields.products import Products, chosen_products
 from medfuncta_core.fields.siren import ModulatedSIREN
@@ -271,18 +271,18 @@ class FieldPasses:
 
     def _tiles(self, signals: int, points: int) -> list[tuple[slice, slice]]:
         """Whole signals while they are small, else parts of one; of even sizes, and as many for each core."""
-        width, cores = self.config.width, self._cores
+        width, workers = self.config.width, self._cores
         rows = max(1, self._tile_elements // width)
         total = signals * points
-        if cores > 1 and total * width >= cores * SMALLEST_SHARE:
-            rows = max(1, min(rows, -(-total // cores)))
+        if workers > 1 and total * width >= workers * SMALLEST_SHARE:
+            rows = max(1, min(rows, -(-total // workers)))
         if points > rows:
             pieces = -(-points // rows)
-            pieces = -(-pieces // cores) * cores if signals % cores else pieces
+            pieces = -(-pieces // workers) * workers if signals % workers else pieces
             together, span = 1, -(-points // pieces)
         else:
             parts = -(-signals // (rows // points))
-            parts = min(signals, -(-parts // cores) * cores) if parts > 1 else parts
+            parts = min(signals, -(-parts // workers) * workers) if parts > 1 else parts
             together, span = -(-signals // parts), points
         return [
             (slice(start, min(start + together, signals)), slice(first, min(first + span, points)))
@@ -292,7 +292,7 @@ class FieldPasses:
 
     @property
     def _cores(self) -> int:
-        return torch.get_num_threads() if self._device.type == "cpu" else 1
+        return cores() if self._device.type == "cpu" else 1
 
     def _workers(self, tiles: list[tuple[slice, slice]]) -> int:
         return min(self._cores, len(tiles))

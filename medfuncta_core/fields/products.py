@@ -1,5 +1,7 @@
 """Matrix products of tall arrays (points by width), by the faster of the two libraries that torch carries.
 
+They serve where the compiled passes of `kernels/passes.c` cannot: without a compiler, in float64, on other processors.
+
 `torch.mm` is MKL's on x86, which uses 256 of the 512 bits of AMD's vector units; oneDNN, which torch offers for float32 as a
 linear layer, uses them all. GFLOP/s of MKL and of oneDNN on one core, float32, width 256, torch 2.14: on Zen 5 95 and 215 (sums
 over points, for which oneDNN transposes a copy first, were not measured there). On Zen 4, whose units do 512 bits in two turns,
@@ -20,6 +22,7 @@ import torch
 from torch import Tensor
 
 from medfuncta_core.errors import ConfigError
+from medfuncta_core.kernels import native
 
 PRODUCTS_VARIABLE = "MEDFUNCTA_PRODUCTS"
 SMALLEST = 2**17  # points times width from which oneDNN's overhead for each call is made up for
@@ -27,29 +30,49 @@ ZEN_5 = 26  # AMD's number of the family
 
 
 class Products(StrEnum):
-    """Which products are oneDNN's; all others are torch's own (MKL's on x86)."""
+    """Which products are oneDNN's; all others are torch's own (MKL's on x86), where they are not part of compiled passes."""
 
+    COMPILED = "compiled"  # where they cannot be, the fastest of the others
     TORCH = "torch"
     ROWS = "onednn-rows"  # those whose result has a row a point
     ONEDNN = "onednn"  # the sums over points as well
 
 
 def chosen_products() -> Products:
-    """What MEDFUNCTA_PRODUCTS says; where it is not set, what is faster on processors of this kind. It never depends on a timing.
+    """Of torch's: what MEDFUNCTA_PRODUCTS says, or what is faster on processors of this kind. It never depends on a timing.
 
     Raises:
-        ConfigError: when it says something else than torch, onednn-rows or onednn.
+        ConfigError: when the variable says something else than compiled, torch, onednn-rows or onednn.
     """
-    name = os.environ.get(PRODUCTS_VARIABLE)
-    if name is None:
+    products, name = _wanted(), os.environ.get(PRODUCTS_VARIABLE)
+    if products == Products.COMPILED:
         return _fastest()
-    try:
-        products = Products(name)
-    except ValueError:
-        raise ConfigError(f"{PRODUCTS_VARIABLE} is {name!r}; set it to one of {', '.join(Products)}") from None
     if products != Products.TORCH and not _has_onednn():
         raise ConfigError(f"{PRODUCTS_VARIABLE} is {name!r}, but this torch has no oneDNN; set it to torch")
     return products
+
+
+def compiled_products() -> bool:
+    """Whether passes should be the compiled ones: unless MEDFUNCTA_PRODUCTS names others.
+
+    Raises:
+        ConfigError: as `chosen_products`; also when it asks for the compiled ones and there are none.
+    """
+    wanted = _wanted() == Products.COMPILED
+    if wanted and PRODUCTS_VARIABLE in os.environ and native.library() is None:
+        raise ConfigError(
+            f"{PRODUCTS_VARIABLE} is 'compiled', but that needs an x86-64 processor with AVX2 and a C compiler: "
+            "install one so that 'cc' starts it, or unset the variable"
+        )
+    return wanted
+
+
+def _wanted() -> Products:
+    name = os.environ.get(PRODUCTS_VARIABLE, Products.COMPILED)
+    try:
+        return Products(name)
+    except ValueError:
+        raise ConfigError(f"{PRODUCTS_VARIABLE} is {name!r}; set it to one of {', '.join(Products)}") from None
 
 
 def product(

@@ -61,6 +61,13 @@ class ScaledLatents:
         return torch.cholesky_solve(scaled.mT, self.factor).mT @ self.effect
 
 
+def count_unknowns(field: ModulatedSIREN) -> int:
+    """Numbers that a step in scaled latents has: those of the latent, or of the modulations where these are fewer."""
+    config = field.config
+    kinds = config.modulate_shift + config.modulate_scale
+    return min(config.latent_dim, kinds * config.modulated_layers * config.width)
+
+
 _State = tuple[tuple[int, int], ...]
 _known: WeakKeyDictionary[ModulatedSIREN, tuple[_State, ScaledLatents]] = WeakKeyDictionary()
 

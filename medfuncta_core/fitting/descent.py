@@ -7,6 +7,7 @@ from torch import Tensor
 
 from medfuncta_core.config import FitConfig
 from medfuncta_core.fields import FieldPasses, LatentGradients
+from medfuncta_core.fields.cores import conduct
 from medfuncta_core.fields.modulating import modulate
 from medfuncta_core.fitting.methods import GaussNewton, GradientDescent, Method, Place
 from medfuncta_core.grids import ContextSet, draw_indices, reduce_context
@@ -40,7 +41,8 @@ class Descent:
 
     def look(self) -> Place:
         """Evaluate the next place; where the fit stands then."""
-        return self.method.settle(Place(self.latents, *self._evaluate()))
+        conducted = self.latents.device.type == "cpu"
+        return self.method.settle(Place(self.latents, *(conduct(self._evaluate) if conducted else self._evaluate())))
 
     def move(self, done: Tensor | None = None) -> None:
         """Choose the next place; signals that are `done` `(b,)` keep theirs."""

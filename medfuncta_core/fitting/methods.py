@@ -6,6 +6,7 @@ points drawn at random are drawn signal after signal.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from medfuncta_core.config import FitConfig
 from medfuncta_core.fields import ModulatedSIREN
 from medfuncta_core.fields.jacobians import damped_steps
-from medfuncta_core.fields.scaling import scale_latents
+from medfuncta_core.fields.scaling import ScaledLatents, count_unknowns, scale_latents
 from medfuncta_core.grids import ContextSet, draw_indices, reduce_context
 
 MANY_UNKNOWNS = 2048
@@ -101,15 +102,19 @@ class GaussNewton:
 
     def __init__(self, field: ModulatedSIREN, config: FitConfig, context: ContextSet, generator: torch.Generator) -> None:
         self._field, self._config, self._context, self._generator = field, config, context, generator
-        self._scaled = scale_latents(field)
         signals, points, channels = context.values.shape
-        unknowns = min(self._scaled.weight.shape)
+        unknowns = count_unknowns(field)
         effort = FEW if unknowns <= MANY_UNKNOWNS else MANY
         self._iterations = effort.iterations
         self._share = max(FEWEST_POINTS, -(-effort.rows * unknowns // channels)) / points
         self._damping = context.values.new_full((signals,), FIRST_DAMPING)
         self._plain_left = config.plain_steps
         self._promised: Tensor | None = None  # decrease that the last Gauss-Newton step promised; None before the first
+
+    @cached_property
+    def _scaled(self) -> ScaledLatents:
+        """Computed behind the first plain steps, which need not wait for it."""
+        return scale_latents(self._field)
 
     def settle(self, found: Place) -> Place:
         """There, except for signals whose loss a Gauss-Newton step did not lower."""

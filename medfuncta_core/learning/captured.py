@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from medfuncta_core.fields import FieldPasses
+from medfuncta_core.fields.cores import conduct
 from medfuncta_core.fields.cuda_passes import CudaPasses
 from medfuncta_core.grids import ContextSet
 from medfuncta_core.kernels.graphs import Graphs
@@ -45,6 +46,6 @@ class MetaGradients:
 
         tensors = (context.coords, context.values, *(step for step in indices if step is not None))
         if not isinstance(self._passes, CudaPasses) or context.values.device.type != "cuda":
-            return compute(*tensors)
+            return conduct(lambda: compute(*tensors)) if context.values.device.type == "cpu" else compute(*tensors)
         key = (reduced, inner_lr, second_order, loss_weights)
         return self._graphs.run(compute, *tensors, device=context.values.device, key=key)
