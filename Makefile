@@ -1,5 +1,5 @@
 # Every target can be run again at any time; what is done already is not done twice.
-# Needed beforehand: Python 3.11 or newer, make and git; for `make test` also a Chromium or Chrome.
+# Needed beforehand: Python 3.11 or newer, make and git; for `make test` also a Chromium or Chrome. Both use a C compiler if there is one.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +17,7 @@ ARGS ?=
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input $(if $(CI),--quiet --progress-bar off)
 
 .DEFAULT_GOAL := help
-.PHONY: help app test lint format clean chromium
+.PHONY: help app test lint format clean chromium compiler
 
 help: ## Show what there is to do
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -25,7 +25,7 @@ help: ## Show what there is to do
 app: $(APP_STAMP) ## Install what the app needs and open it in the browser
 	$(BIN)/python -m streamlit run app.py $(ARGS)
 
-test: lint chromium ## Check style and types, then run all tests
+test: lint chromium compiler ## Check style and types, then run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(DEV_STAMP) ## Check style and types
@@ -67,3 +67,10 @@ chromium:
 		apt-get update -qq </dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium </dev/null; \
 	fi; \
 	found || { echo "The browser tests need Chromium or Chrome: install one so that 'chromium' or 'google-chrome' starts it" >&2; exit 1; }
+
+compiler:
+	@command -v cc >/dev/null 2>&1 && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		apt-get update -qq </dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc </dev/null; \
+	fi; \
+	command -v cc >/dev/null 2>&1 || echo "No C compiler: fields go through PyTorch, and the tests of the compiled passes are skipped"

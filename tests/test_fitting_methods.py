@@ -10,8 +10,10 @@ import torch
 from conftest import tiny_field_config
 
 from medfuncta_core.config import FieldConfig, FitConfig
-from medfuncta_core.fields import ModulatedSIREN, jacobians
-from medfuncta_core.fields.jacobians import damped_steps, modulation_jacobian, modulation_weight, solve_damped
+from medfuncta_core.fields import FieldPasses, ModulatedSIREN, gauss_newton, passes_for
+from medfuncta_core.fields.gauss_newton import damped_steps, solve_damped
+from medfuncta_core.fields.jacobians import modulation_jacobian, modulation_weight
+from medfuncta_core.fields.modulating import modulate
 from medfuncta_core.fields.scaling import scale_latents
 from medfuncta_core.fitting import Fitter
 from medfuncta_core.fitting.stopping import Stopping
@@ -38,7 +40,7 @@ def test_jacobian_equals_autograd_for_every_switch(axes: int, channels: int, swi
     field = make_field(tiny_field_config(axes, channels), **switches).double()
     coords = make_grid((5, 4, 3)[:axes], dtype=torch.float64)
     latents = torch.randn(2, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    found = modulation_jacobian(field, coords.expand(2, *coords.shape), latents) @ modulation_weight(field)
+    found = modulation_jacobian(field, coords.expand(2, *coords.shape), modulate(field, latents)) @ modulation_weight(field)
     for one, latent in zip(found, latents, strict=True):
         expected = torch.func.jacrev(lambda phi: field(coords, phi[None])[0].flatten())(latent)
         torch.testing.assert_close(one, expected, rtol=1e-9, atol=1e-11)
@@ -46,7 +48,7 @@ def test_jacobian_equals_autograd_for_every_switch(axes: int, channels: int, swi
 
 @pytest.mark.parametrize("short", [0, 256])
 def test_solver_matches_a_direct_solution_signal_by_signal(short: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jacobians, "SHORT_LATENT", short)
+    monkeypatch.setattr(gauss_newton, "SHORT_LATENT", short)
     generator = torch.Generator().manual_seed(0)
     jacobian, weight, gradient = (
         torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((2, 30, 7), (7, 5), (2, 5))
@@ -69,12 +71,17 @@ def threads() -> Iterator[Callable[[int], None]]:
 
 @pytest.mark.parametrize("short", [0, 256])
 @pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("passes", [FieldPasses, passes_for])
 def test_steps_are_the_same_to_the_last_bit_on_any_number_of_cores(
-    channels: int, short: int, threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+    passes: Callable[[ModulatedSIREN], FieldPasses],
+    channels: int,
+    short: int,
+    threads: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in {"TILE_POINTS": 7, "SHORT_LATENT": short}.items():
-        monkeypatch.setattr(jacobians, name, value)
-    monkeypatch.setattr(jacobians, "JACOBIAN_BYTES", {"cpu": 1})
+        monkeypatch.setattr(gauss_newton, name, value)
+    monkeypatch.setattr(gauss_newton, "JACOBIAN_BYTES", {"cpu": 1})
     field = make_field(tiny_field_config(2, channels), modulate_scale=True)
     generator = torch.Generator().manual_seed(2)
     coords = torch.rand(2, 24, 2, generator=generator) * 2 - 1
@@ -83,8 +90,8 @@ def test_steps_are_the_same_to_the_last_bit_on_any_number_of_cores(
     found = []
     for count in (1, 2, 3):  # fewer signals than cores, as many, more
         threads(count)
-        found.append(damped_steps(field, weight, coords, latents, gradient, damping, iterations=5))
-    expected = solve_damped(modulation_jacobian(field, coords, latents), weight, gradient, damping, iterations=5)
+        found.append(damped_steps(passes(field), weight, coords, latents, gradient, damping, iterations=5))
+    expected = solve_damped(modulation_jacobian(field, coords, modulate(field, latents)), weight, gradient, damping, iterations=5)
     torch.testing.assert_close(found[0], expected, rtol=1e-3, atol=1e-5)
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
@@ -99,7 +106,8 @@ def test_scaled_latents_measure_steps_by_what_they_do(length: str, switches: dic
     scaled, weight = scale_latents(field), modulation_weight(field)
     assert scaled.weight.shape == (modulations, min(modulations, latent_dim))
     coords = torch.rand(1, 4000, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * 2 - 1
-    effects = 2 * modulation_jacobian(field, coords, torch.zeros(1, latent_dim, dtype=torch.float64))[0].square().mean(0)
+    start = modulate(field, torch.zeros(1, latent_dim, dtype=torch.float64))
+    effects = 2 * modulation_jacobian(field, coords, start)[0].square().mean(0)
     y = torch.eye(scaled.weight.shape[1], dtype=torch.float64)
     latents = scaled.latents(y)
     torch.testing.assert_close(latents @ weight.mT, y @ scaled.weight.mT, rtol=1e-6, atol=1e-9)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import os
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from medfuncta_core.config import FieldConfig, FitConfig
 from medfuncta_core.errors import ConfigError
 from medfuncta_core.fields import FieldPasses, ModulatedSIREN, Modulations, passes_for
 from medfuncta_core.fields.cores import conduct, cores, spread
+from medfuncta_core.fields.jacobians import modulation_jacobian
 from medfuncta_core.fields.modulating import modulate
 from medfuncta_core.fields.native_passes import NativePasses
 from medfuncta_core.fields.products import PRODUCTS_VARIABLE
@@ -27,10 +30,12 @@ SWITCHES = [s for s in itertools.product((False, True), repeat=4) if s[2] or s[3
 SIZES = [(1, 1, 3, 8, 1, 5), (2, 3, 5, 40, 2, 101), (3, 1, 4, 64, 3, 50)]  # d, c, K, L, signals, points: awkward on purpose
 
 
-@pytest.fixture(scope="module")
-def library() -> ctypes.CDLL:
-    found = native.library()
-    assert found is not None, "these tests need a C compiler that 'cc' starts, and an x86-64 processor with AVX2"
+@pytest.fixture(scope="module", params=["this processor's", "AVX2"])
+def library(request: pytest.FixtureRequest) -> ctypes.CDLL:
+    found = native.build([*native.FLAGS, "-mno-avx512f"]) if request.param == "AVX2" else native.library()
+    if found is None and "CI" not in os.environ:
+        pytest.skip("no C compiler that 'cc' starts, or no x86-64 processor with AVX2")
+    assert found is not None
     return found
 
 
@@ -85,13 +90,28 @@ def test_native_meta_gradient_is_that_of_float64(
     for shared, tape_bytes in itertools.product((True, False), (0, 2**20)):
         context = points(signals, n, field, shared=shared)
         exact = ContextSet(context.coords.double(), context.values.double())
+        torch.set_num_threads(1)
         expected = meta_gradient(FieldPasses(in_float64(field)), exact, indices, inner_lr=0.5)
+        torch.set_num_threads(threads)
         passes = NativePasses(field, library, tile_numbers=20 * width, tape_bytes=tape_bytes)
-        found = meta_gradient(passes, context, indices, inner_lr=0.5)
+        found = conduct(partial(meta_gradient, passes, context, indices, inner_lr=0.5))
         torch.testing.assert_close(found.loss.double(), expected.loss, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(found.latents.double(), expected.latents, rtol=1e-4, atol=1e-5)
         for name, gradient in expected.gradients.items():
             assert float((found.gradients[name] - gradient).norm() / gradient.norm()) < 3e-5, name
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
+@pytest.mark.parametrize("sizes", SIZES)
+def test_native_jacobian_is_that_of_float64(library: ctypes.CDLL, switches: tuple[bool, ...], sizes: tuple[int, ...]) -> None:
+    coord_dim, channels, depth, width, signals, n = sizes
+    field = random_field(depth, width, coord_dim, channels, switches)
+    coords = points(signals, n, field, shared=False).coords
+    latents = torch.randn(signals, 6, generator=torch.Generator().manual_seed(4))
+    exact = in_float64(field)
+    expected = modulation_jacobian(exact, coords.double(), modulate(exact, latents.double()))
+    found = NativePasses(field, library, tile_numbers=20 * width).jacobian(coords, modulate(field, latents))
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_native_passes_repeat_bit_for_bit_and_do_not_depend_on_batch_mates(library: ctypes.CDLL, threads: int) -> None:

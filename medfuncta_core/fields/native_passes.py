@@ -1,4 +1,4 @@
-"""A field's passes through the compiled kernels of `kernels/passes.c`: the CPU's counterpart of `cuda_passes.py`.
+"""A field's passes through the compiled kernels of `kernels/native_code/`: the CPU's counterpart of `cuda_passes.py`.
 
 Each core takes a run of tiles through all layers within one call. Where signals share their points and the first layer is not
 modulated, that layer and the second one's product are computed once for all of them, and so are their gradients.
@@ -174,6 +174,18 @@ class NativePasses(FieldPasses):
         self._add_own(inputs, sums, weight, into)
         gradient = self._total([part.gradient for part in sums]) if kept is None else kept
         return gradient, self._total([part.dual for part in sums])
+
+    @torch.no_grad()
+    def jacobian(self, coords: Float[Tensor, "b n d"], modulations: Modulations) -> Float[Tensor, "b m q"]:
+        """As `FieldPasses.jacobian`, on the calling thread's core."""
+        inputs = self._inputs(coords, None, modulations, share=False)
+        width, channels = self.config.width, self.config.channels
+        unknowns = sum(x is not None for x in modulations) * self.config.modulated_layers * width
+        out = coords.new_empty(len(coords), coords.shape[1] * channels, unknowns)
+        floats = self._library.scratch_floats(self._network, Pass(**inputs.fields), GRADIENT)
+        record = Pass(**inputs.fields, scratch=address(self._space.take("scratch", floats)))
+        self._library.pass_jacobian(self._network, record, address(self._omegas), width, address(out), 0, inputs.tiles)
+        return out
 
     def _inputs(
         self,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from medfuncta_core.fields.cores import cores, spread
 from medfuncta_core.fields.duals import dual
+from medfuncta_core.fields.jacobians import modulation_jacobian
 from medfuncta_core.fields.products import Products, chosen_products
 from medfuncta_core.fields.siren import ModulatedSIREN
 from medfuncta_core.fields.tiles import Activations, Folded, FoldedGradients, Modulations, Workspace, backward, forward, restore
@@ -232,6 +233,11 @@ class FieldPasses:
         self._unfold(total.parameters, weight, into)
         gradient = self._unfold_modulations(total.gradient) if tape is None or tape.gradient is None else tape.gradient
         return gradient, self._unfold_modulations(total.dual)
+
+    @torch.no_grad()
+    def jacobian(self, coords: Float[Tensor, "b n d"], modulations: Modulations) -> Float[Tensor, "b m q"]:
+        """`modulation_jacobian` of the field: for its points one by one, how the values depend on the modulations."""
+        return modulation_jacobian(self.field, coords, modulations)
 
     def _sweep(
         self,

@@ -1,6 +1,6 @@
 """Matrix products of tall arrays (points by width), by the faster of the two libraries that torch carries.
 
-They serve where the compiled passes of `kernels/passes.c` cannot: without a compiler, in float64, on other processors.
+They serve where the compiled passes of `kernels/native_code/` cannot: without a compiler, in float64, on other processors.
 
 `torch.mm` is MKL's on x86, which uses 256 of the 512 bits of AMD's vector units; oneDNN, which torch offers for float32 as a
 linear layer, uses them all. GFLOP/s of MKL and of oneDNN on one core, float32, width 256, torch 2.14: on Zen 5 95 and 215 (sums

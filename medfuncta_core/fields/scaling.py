@@ -20,6 +20,7 @@ from torch import Tensor
 
 from medfuncta_core.fields.jacobians import TILE_POINTS, modulation_jacobian, modulation_weight
 from medfuncta_core.fields.siren import ModulatedSIREN
+from medfuncta_core.fields.tiles import Modulations
 
 SCALING_POINTS = 2048  # where a modulation's effect is measured
 FLOOR = 8  # rounding errors of the mean curvature
@@ -116,9 +117,9 @@ def _mean_squares(field: ModulatedSIREN) -> Float[Tensor, " q"]:
     first, config = field.first_weight, field.config
     generator = torch.Generator().manual_seed(0)
     coords = 2 * torch.rand(1, SCALING_POINTS, config.coord_dim, generator=generator, dtype=first.dtype) - 1
-    latent, total = first.new_zeros(1, config.latent_dim), None
+    modulations, total = Modulations(*field.modulations(first.new_zeros(1, config.latent_dim))), None
     for part in coords.to(first.device).split(TILE_POINTS, dim=1):
-        squares = modulation_jacobian(field, part, latent)[0].square_().sum(0)
+        squares = modulation_jacobian(field, part, modulations)[0].square_().sum(0)
         total = squares if total is None else total + squares
     assert total is not None
     return total * (2 / (SCALING_POINTS * config.channels))

@@ -36,7 +36,7 @@ class Descent:
             if self._ratio < 1:  # it compares losses, so the points are drawn once
                 drawn = draw_indices(signals, fitted.points, self._ratio, self._generator)
                 full, fitted, self._ratio = full or fitted, reduce_context(fitted, drawn), 1.0
-            self.method = GaussNewton(passes.field, config, fitted, self._generator)
+            self.method = GaussNewton(passes, config, fitted, self._generator)
         self._fitted, self._full = fitted, full
 
     def look(self) -> Place:

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medfuncta_core.config import FitConfig
-from medfuncta_core.fields import ModulatedSIREN
-from medfuncta_core.fields.jacobians import damped_steps
+from medfuncta_core.fields import FieldPasses
+from medfuncta_core.fields.gauss_newton import damped_steps
 from medfuncta_core.fields.scaling import ScaledLatents, count_unknowns, scale_latents
 from medfuncta_core.grids import ContextSet, draw_indices, reduce_context
 
@@ -90,7 +90,7 @@ class GaussNewton:
     length of a step in scaled latents (`scale_latents`), and follows the ratio of the decrease to the promised one.
 
     Args:
-        field: Of the latents.
+        passes: Of the field.
         config: Plain steps and their rate.
         context: What is fitted; the same at every step, since losses are compared.
         generator: Source of the drawn points.
@@ -100,10 +100,10 @@ class GaussNewton:
 
     compares = True
 
-    def __init__(self, field: ModulatedSIREN, config: FitConfig, context: ContextSet, generator: torch.Generator) -> None:
-        self._field, self._config, self._context, self._generator = field, config, context, generator
+    def __init__(self, passes: FieldPasses, config: FitConfig, context: ContextSet, generator: torch.Generator) -> None:
+        self._passes, self._config, self._context, self._generator = passes, config, context, generator
         signals, points, channels = context.values.shape
-        unknowns = count_unknowns(field)
+        unknowns = count_unknowns(passes.field)
         effort = FEW if unknowns <= MANY_UNKNOWNS else MANY
         self._iterations = effort.iterations
         self._share = max(FEWEST_POINTS, -(-effort.rows * unknowns // channels)) / points
@@ -114,7 +114,7 @@ class GaussNewton:
     @cached_property
     def _scaled(self) -> ScaledLatents:
         """Computed behind the first plain steps, which need not wait for it."""
-        return scale_latents(self._field)
+        return scale_latents(self._passes.field)
 
     def settle(self, found: Place) -> Place:
         """There, except for signals whose loss a Gauss-Newton step did not lower."""
@@ -139,7 +139,7 @@ class GaussNewton:
         points = self._draw(signals).coords
         coords = points.expand(signals, *points.shape[-2:])
         gradient = self._scaled.gradient(place.gradient)
-        step = damped_steps(self._field, self._scaled.weight, coords, place.latents, gradient, self._damping, self._iterations)
+        step = damped_steps(self._passes, self._scaled.weight, coords, place.latents, gradient, self._damping, self._iterations)
         self._promised = 0.5 * ((gradient + self._damping[:, None] * step) * step).sum(1)
         return place.latents - self._scaled.latents(step)
 

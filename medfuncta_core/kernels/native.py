@@ -1,4 +1,4 @@
-"""`passes.c` as a library for this processor: compiled by the machine's own C compiler when first needed, and kept.
+"""`native_code/passes.c` as a library for this processor: compiled by the machine's own C compiler when first needed, and kept.
 
 A compiler (`cc`, or what the variable CC names) is not required: without one, or on processors other than x86-64 with AVX2,
 fields go through PyTorch. The libraries lie in MEDFUNCTA_CACHE, `~/.cache/medfuncta` where it is not set.
@@ -13,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -20,10 +21,10 @@ import torch
 from torch import Tensor
 
 CACHE_VARIABLE = "MEDFUNCTA_CACHE"
-SOURCE = Path(__file__).with_name("passes.c")
+CODE = Path(__file__).with_name("native_code")
 # contraction to fused multiply-add is wanted, reordering of sums is not; -nostdlib, since nothing of a library is used
-_FLAGS = "-O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -shared -fPIC -nostdlib -w".split()
-_WIDE = "-mprefer-vector-width=512"
+FLAGS = tuple("-O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -shared -fPIC -nostdlib -w".split())
+WIDE_FLAGS = (*FLAGS, "-mprefer-vector-width=512")
 _COMPILERS = ("cc", "gcc", "clang")
 _SECONDS = 60  # compiling takes about two
 
@@ -65,11 +66,16 @@ def library() -> ctypes.CDLL | None:
     """The compiled passes; None where this machine cannot compile or run them. Compiling takes about two seconds, once."""
     if platform.machine().lower() not in ("x86_64", "amd64") or torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return None
+    return build(WIDE_FLAGS if torch.backends.cpu.get_cpu_capability() == "AVX512" else FLAGS)
+
+
+def build(flags: Sequence[str]) -> ctypes.CDLL | None:
+    """The passes compiled with some flags; None where there is no compiler, or it does not know them."""
     compiler = _compiler()
     if compiler is None:
         return None
     try:
-        return _declare(ctypes.CDLL(str(_compiled(compiler))))
+        return _declare(ctypes.CDLL(str(_compiled(compiler, flags))))
     except (OSError, subprocess.SubprocessError, AttributeError):
         return None  # no room for the library, or a compiler or processor that we have not met
 
@@ -79,11 +85,10 @@ def _compiler() -> str | None:
     return next((found for name in names if (found := shutil.which(name))), None)
 
 
-def _compiled(compiler: str) -> Path:
+def _compiled(compiler: str, flags: Sequence[str]) -> Path:
     """The library's file, named after everything that it depends on, so that machines may share the folder."""
-    flags = [*_FLAGS, _WIDE] if torch.backends.cpu.get_cpu_capability() == "AVX512" else _FLAGS
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=_SECONDS, check=True).stdout
-    parts = (SOURCE.read_text(encoding="utf-8"), " ".join(flags), version, _processor())
+    parts = (*(path.read_text(encoding="utf-8") for path in sorted(CODE.iterdir())), " ".join(flags), version, _processor())
     name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     folder = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "medfuncta")
     path = folder / f"passes-{name}.so"
@@ -91,7 +96,7 @@ def _compiled(compiler: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             built = Path(temporary) / path.name
-            command = [compiler, *flags, str(SOURCE), "-o", str(built)]
+            command = [compiler, *flags, str(CODE / "passes.c"), "-o", str(built)]
             subprocess.run(command, capture_output=True, timeout=_SECONDS, check=True)
             built.replace(path)
     return path
@@ -121,6 +126,8 @@ def _declare(found: ctypes.CDLL) -> ctypes.CDLL:
         getattr(found, name).argtypes, getattr(found, name).restype = [network, pass_], _Long
     for name in ("pass_values", "pass_gradient", "pass_hessian", "pass_tail"):
         getattr(found, name).argtypes, getattr(found, name).restype = [network, pass_, _Long, _Long], None
+    found.pass_jacobian.argtypes = [network, pass_, _Floats, _Long, _Floats, _Long, _Long]
+    found.pass_jacobian.restype = None
     found.share_first.argtypes = [network, pass_, _Floats, _Floats, _Floats, _Long, _Long]
     found.share_first.restype = None
     return found
