@@ -99,8 +99,10 @@ def test_picked_signal_and_dropped_file_become_ends(page: Page) -> None:
     page.wait_for_url(re.compile(r"b=tiny-picture%2F4"))
     latents = page.locator("figure", has_text="Through the latents").locator("img")
     before = latents.get_attribute("src")
+    drop_zone = page.get_by_text("Your file", exact=True)
+    expect(drop_zone).to_have_count(0)  # still open, the next click would close it
     card.get_by_role("button", name="Change").click()
-    page.get_by_text("Your file", exact=True).click()
+    drop_zone.click()
     own = {"name": "own.png", "mimeType": "image/png", "buffer": picture_png()}
     page.locator("input[type=file]").set_input_files([own])  # type: ignore[list-item]
     expect(card).to_contain_text("own.png")

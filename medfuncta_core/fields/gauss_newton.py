@@ -18,7 +18,8 @@ from medfuncta_core.fields.modulating import modulate
 from medfuncta_core.fields.passes import FieldPasses
 from medfuncta_core.fields.tiles import Modulations
 
-SHORT_LATENT = 256  # up to here one product with W costs less than two in every iteration
+SHORT_LATENT = 256  # up to here J W is formed: one product with W costs less than two in every iteration
+FLOOR, TRIES = 8, 6  # rounding errors of the mean curvature that damp at least; tenfold damping, so many times at most
 JACOBIAN_BYTES = {"cpu": 2**22, "cuda": 2**28}  # of the signals worked on at once; on a CPU they stay in the cache
 
 
@@ -34,8 +35,8 @@ def damped_steps(
 ) -> Float[Tensor, "b u"]:
     """Solve (H + damping) x = gradient for every signal, H = 2/m (J W)^T J W its Gauss-Newton matrix at some of its points.
 
-    Conjugate gradients; few iterations already are a good step. On a CPU every core works on signals of its own, or, where there
-    are fewer signals than cores, on points of its own.
+    Conjugate gradients, of which few iterations already are a good step, or a factorisation where latents are short. On a CPU
+    every core works on signals of its own, or, where there are fewer signals than cores, on points of its own.
 
     Args:
         passes: Of the field, at its present parameters.
@@ -51,8 +52,9 @@ def damped_steps(
     """
     workers = cores() if coords.device.type == "cpu" else 1
     numbers = coords.shape[1] * passes.config.channels * weight.shape[0]
-    together = max(1, JACOBIAN_BYTES[coords.device.type] // (numbers * coords.element_size()))
-    groups, shared = -(-len(latents) // together), together == 1 and coords.device.type == "cpu"
+    room = max(1, JACOBIAN_BYTES[coords.device.type] // (numbers * coords.element_size()))
+    together = min(room, -(-len(latents) // workers))
+    groups, shared = -(-len(latents) // together), room == 1 and coords.device.type == "cpu"
     inside = workers if shared and groups < workers else 1
     step = torch.empty_like(gradient)
 
@@ -82,16 +84,32 @@ def solve_damped(
     damping: Float[Tensor, " b"],
     iterations: int,
 ) -> Float[Tensor, "b p"]:
-    """As `damped_steps`, from Jacobians at hand."""
-    factor, formed = 2 / jacobian.shape[1], weight.shape[1] <= SHORT_LATENT
-    rows = jacobian @ weight if formed else jacobian
+    """As `damped_steps`, from Jacobians at hand; exactly where latents are short, whatever the iterations."""
+    factor = 2 / jacobian.shape[1]
+    if weight.shape[1] <= SHORT_LATENT:
+        rows = jacobian @ weight
+        return _solve(torch.bmm(rows.mT, rows) * factor, gradient, damping)
 
     def multiply(direction: Tensor) -> Tensor:
-        moved = torch.bmm(rows, (direction if formed else direction @ weight.mT)[..., None])
-        back = torch.bmm(rows.mT, moved)[..., 0]
-        return (back if formed else back @ weight) * factor
+        moved = torch.bmm(jacobian, (direction @ weight.mT)[..., None])
+        return torch.bmm(jacobian.mT, moved)[..., 0] @ weight * factor
 
     return _conjugate_gradients(multiply, gradient, damping, iterations)
+
+
+def _solve(matrix: Float[Tensor, "b p p"], gradient: Tensor, damping: Tensor) -> Float[Tensor, "b p"]:
+    """(H + damping)^-1 gradient by Cholesky factors, with as much more damping as rounding makes necessary."""
+    diagonal = matrix.diagonal(dim1=1, dim2=2)
+    floor = FLOOR * torch.finfo(matrix.dtype).eps * diagonal.mean(1)
+    curvature = diagonal.clone()
+    factor = matrix
+    for _ in range(TRIES):
+        diagonal.copy_(curvature + torch.maximum(damping, floor)[:, None])
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        if not failed.any():
+            break
+        floor = torch.where(failed > 0, floor * 10, floor)
+    return torch.cholesky_solve(gradient[..., None], factor)[..., 0]
 
 
 def _conjugate_gradients(
