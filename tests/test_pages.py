@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from medfuncta_core.config import FitConfig
 from pages.shared import fit_run
+from pages.shared.sources import belonging_together, pack_files
 
 PAGE = str(Path(__file__).resolve().parents[1] / "pages" / "fit.py")
 Visit = Callable[..., AppTest]
@@ -55,6 +57,34 @@ def settle(page: AppTest) -> AppTest:
 def upload(page: AppTest, name: str, content: bytes) -> AppTest:
     page.file_uploader[0].set_value((name, content, "application/octet-stream"))
     return settle(page.run())
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A file as Streamlit's drop zone gives it."""
+
+    name: str
+    content: bytes = b""
+    file_id: str = "1"
+
+    def getvalue(self) -> bytes:
+        return self.content
+
+
+def test_a_dropped_file_replaces_the_one_before_unless_they_belong_together() -> None:
+    dicom = bytes(128) + b"DICM"
+    picture, volume = Dropped("scan.png"), Dropped("h.nii.gz")
+    slices, record = (
+        [Dropped("1", dicom), Dropped("2.dcm", dicom)],
+        [Dropped("100.hea"), Dropped("signals.dat"), Dropped("100.atr")],
+    )
+    for before in ([picture], slices, record):
+        assert belonging_together([*before, volume]) == [volume]
+    assert belonging_together([picture, *slices]) == slices
+    assert belonging_together([picture, *record]) == record
+    assert belonging_together([*slices, *record]) == record
+    upload = pack_files([picture, Dropped("h.nii.gz", b"volume", "2")])
+    assert (upload.name, upload.content, upload.identity) == ("h.nii.gz", b"volume", "1+2")
 
 
 def a_file(kind: str, folder: Path) -> tuple[str, bytes]:

@@ -22,6 +22,8 @@ from pages.shared.state import Pick, SetRow, Source, Upload
 
 FORMATS = "Drop the files of one DICOM series (.dcm) or one WFDB record (.hea, .dat, .atr) together."
 
+ALONE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".nii", ".gz", ".csv", ".npy", ".npz", ".zip")  # never a record's part
+
 
 def show_drop_zone(kind: Kind | None = None) -> None:
     """Where a visitor's own files go.
@@ -125,8 +127,9 @@ def _show_carried(source: Upload) -> None:
 
 
 def pack_files(files: list[Any]) -> Upload:
-    """Files that were dropped together as one upload."""
+    """The newest of dropped files as an upload, together with those that it belongs to."""
     identity = "+".join(file.file_id for file in files)
+    files = belonging_together(files)
     if len(files) == 1:
         return _upload(files[0].name, files[0].getvalue(), identity)
     buffer = io.BytesIO()
@@ -135,6 +138,20 @@ def pack_files(files: list[Any]) -> Upload:
             archive.writestr(file.name, file.getvalue())
     stem = sorted(file.name for file in files)[0].partition(".")[0]
     return _upload(f"{stem}.zip", buffer.getvalue(), identity)
+
+
+def belonging_together(files: list[Any]) -> list[Any]:
+    """Of dropped files the last one's DICOM series or WFDB record, else it alone: the one before was looked at already."""
+    newest = files[-1]
+    if _is_dicom(newest):
+        return [file for file in files if _is_dicom(file)]
+    if newest.name.lower().endswith(ALONE):
+        return [newest]
+    return [file for file in files if not _is_dicom(file) and not file.name.lower().endswith(ALONE)]
+
+
+def _is_dicom(file: Any) -> bool:
+    return file.getvalue()[128:132] == b"DICM"
 
 
 def _upload(name: str, content: bytes, identity: str) -> Upload:
