@@ -1,5 +1,5 @@
 # Every target can be run again at any time; what is done already is not done twice.
-# Needed beforehand: Python 3.11 or newer, make and git; for `make test` also a Chromium or Chrome. Both use a C compiler if there is one.
+# Needed beforehand: Python 3.11 or newer, make and git; for `make test` also a Chromium or Chrome. A C compiler is used if there is one.
 
 VENV := .venv
 BIN := $(VENV)/bin

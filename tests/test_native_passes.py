@@ -137,6 +137,22 @@ def test_native_passes_follow_new_weights_and_new_points(library: ctypes.CDLL) -
         torch.testing.assert_close(passes.values(coords, modulations), field(coords, torch.zeros(1, 6)), rtol=1e-5, atol=1e-5)
 
 
+def test_native_passes_refuse_what_does_not_belong_to_the_field_and_take_other_floats(library: ctypes.CDLL) -> None:
+    field = random_field()
+    passes, modulations, context = (
+        NativePasses(field, library),
+        modulate(field, torch.zeros(2, 6)),
+        points(2, 9, field, shared=True),
+    )
+    with pytest.raises(ConfigError, match=r"2 fields of 2 axes cannot be taken at coords \(9, 3\)"):
+        passes.values(torch.zeros(9, 3), modulations)
+    with pytest.raises(ConfigError, match=r"2 fields of 2 axes cannot be taken at coords \(3, 9, 2\)"):
+        passes.values(torch.zeros(3, 9, 2), modulations)
+    with pytest.raises(ConfigError, match=r"2 fields at 9 points cannot be compared with values \(1, 9, 1\)"):
+        passes.loss_gradient(ContextSet(context.coords, context.values[:1]), modulations)
+    assert torch.equal(passes.values(context.coords.double(), modulations), passes.values(context.coords, modulations))
+
+
 def waves(library: ctypes.CDLL, arguments: torch.Tensor) -> torch.Tensor:
     """Sines as the kernels take them: of the arguments, by a field whose other layers hand them on in their linear part."""
     field = random_field(depth=3, width=1, coord_dim=1)

@@ -70,6 +70,9 @@ class Dropped:
     def getvalue(self) -> bytes:
         return self.content
 
+    def getbuffer(self) -> memoryview:
+        return memoryview(self.content)
+
 
 def test_a_dropped_file_replaces_the_one_before_unless_they_belong_together() -> None:
     dicom = bytes(128) + b"DICM"

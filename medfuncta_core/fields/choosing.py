@@ -55,9 +55,9 @@ def passes_for(field: ModulatedSIREN, *, precision: Precision | None = None) -> 
     )
     if not fused:
         library = native.library() if compiled_products() else None
-        return (
-            NativePasses(field, library) if library is not None and NativePasses.can_take(field, library) else FieldPasses(field)
-        )
+        if library is None or not NativePasses.can_take(field, library):
+            return FieldPasses(field)
+        return NativePasses(field, library)
     from medfuncta_core.fields.cuda_passes import CudaPasses
 
     return CudaPasses(field, precision=precision or chosen_precision())

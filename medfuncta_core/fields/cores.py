@@ -44,17 +44,19 @@ def conduct(work: Callable[[], T]) -> T:
     """
     number = cores()
 
+    @torch.no_grad()
     def run() -> T:
+        return work()
+
+    def begin() -> T:
         _conducting.cores = number
-        with torch.no_grad():
-            return work()
+        return run()
 
     if number == 1 or hasattr(_conducting, "cores"):
-        with torch.no_grad():
-            return work()
+        return run()
     conductor = _conductor()
     try:
-        return conductor.submit(run).result()
+        return conductor.submit(begin).result()
     finally:
         _idle_conductors.append(conductor)
 

@@ -61,7 +61,10 @@ def damped_steps(
     def work(_: int, group: int) -> None:
         part = slice(group * together, (group + 1) * together)
         modulations = modulate(passes.field, latents[part])
-        if shared:
+        if shared and weight.shape[1] <= SHORT_LATENT:
+            matrix = _shared_gram(passes, weight, coords[group], modulations, inside)
+            step[part] = _solve(matrix[None], gradient[part], damping[part])
+        elif shared:
             multiply = _SharedMatrix(passes, weight, coords[group], modulations, inside).multiply
             step[part] = _conjugate_gradients(multiply, gradient[part], damping[part], iterations)
         else:
@@ -128,6 +131,21 @@ def _conjugate_gradients(
     return x
 
 
+def _shared_gram(
+    passes: FieldPasses, weight: Float[Tensor, "q p"], coords: Float[Tensor, "n d"], modulations: Modulations, cores: int
+) -> Float[Tensor, "p p"]:
+    """2/m W^T J^T J W of one signal, its points shared among cores as those of `_SharedMatrix`."""
+    spans = _spans(len(coords), TILE_POINTS)
+    sums = coords.new_empty(len(spans), weight.shape[1], weight.shape[1])
+
+    def fill(_: int, tile: int) -> None:
+        rows = passes.jacobian(coords[None, spans[tile]], modulations)[0] @ weight
+        torch.mm(rows.mT, rows, out=sums[tile])
+
+    spread(len(spans), min(cores, len(spans)), fill)
+    return sums.sum(0) * (2 / (len(coords) * passes.config.channels))
+
+
 class _SharedMatrix:
     """One signal's Gauss-Newton matrix, its rows shared among cores tile by tile, each read once a product.
 
@@ -135,8 +153,8 @@ class _SharedMatrix:
     """
 
     def __init__(self, passes: FieldPasses, weight: Tensor, coords: Tensor, modulations: Modulations, cores: int) -> None:
-        self._weight, self._cores, self._formed = weight, cores, weight.shape[1] <= SHORT_LATENT
-        points, channels, length = len(coords), passes.config.channels, weight.shape[1] if self._formed else len(weight)
+        self._weight, self._cores = weight, cores
+        points, channels, length = len(coords), passes.config.channels, len(weight)
         spans = _spans(points, TILE_POINTS)
         self._jacobian = coords.new_empty(points * channels, length)
         self._tiles = [slice(span.start * channels, span.stop * channels) for span in spans]
@@ -146,8 +164,7 @@ class _SharedMatrix:
         self._products = coords.new_empty(len(self._parts), weight.shape[1])
 
         def fill(_: int, tile: int) -> None:
-            rows = passes.jacobian(coords[None, spans[tile]], modulations)[0]
-            self._jacobian[self._tiles[tile]] = rows @ weight if self._formed else rows
+            self._jacobian[self._tiles[tile]] = passes.jacobian(coords[None, spans[tile]], modulations)[0]
 
         self._spread(fill, len(spans))
 
@@ -159,20 +176,16 @@ class _SharedMatrix:
 
         def through(_: int, tile: int) -> None:
             rows = self._jacobian[self._tiles[tile]]
-            torch.mv(rows.mT, torch.mv(rows, moved), out=self._sums[tile])
+            torch.mv(rows.mT, torch.mv(rows, self._moved), out=self._sums[tile])
 
         def backward(_: int, part: int) -> None:
             torch.mv(self._weight[self._parts[part]].mT, back[self._parts[part]], out=self._products[part])
 
-        moved = direction[0] if self._formed else self._moved
-        if not self._formed:
-            self._spread(forward, len(self._parts))
+        self._spread(forward, len(self._parts))
         self._spread(through, len(self._tiles))
         back = self._sums.sum(0)
-        if not self._formed:
-            self._spread(backward, len(self._parts))
-            back = self._products.sum(0)
-        return back[None] * (2 / len(self._jacobian))
+        self._spread(backward, len(self._parts))
+        return self._products.sum(0)[None] * (2 / len(self._jacobian))
 
     def _spread(self, work: Callable[[int, int], None], tiles: int) -> None:
         spread(tiles, min(self._cores, tiles), work)

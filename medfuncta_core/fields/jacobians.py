@@ -1,7 +1,7 @@
 """Jacobians of a field's values in its modulations, point by point.
 
 The backward pass that sums gradients over points gives, unsummed, how every value depends on every shift and scale: D numbers a
-value, D = kinds x M x L. The latent enters through one affine map W of D rows, so J W is formed only where latents are short.
+value, D = kinds x M x L. The latent enters through one affine map W of D rows.
 """
 
 from __future__ import annotations

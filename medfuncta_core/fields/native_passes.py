@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from medfuncta_core.errors import ConfigError
 from medfuncta_core.fields.cores import spread
 from medfuncta_core.fields.passes import SMALLEST_SHARE, TAPE_BYTES, FieldPasses, Gradients, LossGradient, Tape
 from medfuncta_core.fields.siren import ModulatedSIREN
@@ -25,7 +26,7 @@ from medfuncta_core.kernels.native import Network, Pass, address
 
 TILE_NUMBERS = 3 * 2**13  # points times width of a tile: long enough for the weights to be read seldom
 SHARED_NUMBERS = 2**21  # points times width of what signals share, at most: three arrays of 8 MiB
-VALUES, GRADIENT, HESSIAN = range(3)  # of passes.c
+VALUES, GRADIENT, HESSIAN = range(3)  # of tiles.h
 _NOTHING = Modulations(None, None)
 
 
@@ -41,7 +42,7 @@ class _Shared:
 
 @dataclass(frozen=True, eq=False)
 class _Inputs:
-    """What a pass reads, as fields of passes.c; `tensors` keeps their memory."""
+    """What a pass reads, as fields of `Pass`; `tensors` keeps their memory."""
 
     fields: dict[str, Any]
     tensors: tuple[Tensor | None, ...]
@@ -58,11 +59,11 @@ class _Sums:
     loss: Tensor
     gradient: Modulations
     dual: Modulations
-    own: dict[str, Tensor]  # by the names of passes.c, nothing where they are not wanted
+    own: dict[str, Tensor]  # by the names of `Pass`, nothing where they are not wanted
 
     @property
     def fields(self) -> dict[str, Any]:
-        """As fields of passes.c."""
+        """As fields of `Pass`."""
         names = ("loss", "shift_sum", "scale_sum", "d_shift_sum", "d_scale_sum")
         tensors = dict(zip(names, (self.loss, *self.gradient, *self.dual), strict=True)) | self.own
         return {name: address(tensor) for name, tensor in tensors.items()}
@@ -127,7 +128,7 @@ class NativePasses(FieldPasses):
     def values(self, coords: Float[Tensor, "*b n d"], modulations: Modulations) -> Float[Tensor, "b n c"]:
         """As `FieldPasses.values`."""
         inputs = self._inputs(coords, None, modulations)
-        out = coords.new_empty(inputs.fields["signals"], coords.shape[-2], self.config.channels)
+        out = torch.empty(inputs.fields["signals"], coords.shape[-2], self.config.channels, dtype=self._dtype)
         self._run(VALUES, inputs, [{"values": address(out)}] * inputs.workers)
         return out
 
@@ -181,7 +182,7 @@ class NativePasses(FieldPasses):
         inputs = self._inputs(coords, None, modulations, share=False)
         width, channels = self.config.width, self.config.channels
         unknowns = sum(x is not None for x in modulations) * self.config.modulated_layers * width
-        out = coords.new_empty(len(coords), coords.shape[1] * channels, unknowns)
+        out = torch.empty(len(coords), coords.shape[1] * channels, unknowns, dtype=self._dtype)
         floats = self._library.scratch_floats(self._network, Pass(**inputs.fields), GRADIENT)
         record = Pass(**inputs.fields, scratch=address(self._space.take("scratch", floats)))
         self._library.pass_jacobian(self._network, record, address(self._omegas), width, address(out), 0, inputs.tiles)
@@ -205,7 +206,12 @@ class NativePasses(FieldPasses):
         rows = -(-points // parts)
         tiles = signals * -(-points // rows)
         together = coords.ndim == 2 or len(coords) == 1
-        at, targets = coords.contiguous(), None if values is None else values.contiguous()
+        # behind this, nothing looks at shapes
+        if coords.shape[-1] != self.config.coord_dim or not (together or len(coords) == signals):
+            raise ConfigError(f"{signals} fields of {self.config.coord_dim} axes cannot be taken at coords {tuple(coords.shape)}")
+        if values is not None and values.shape != (signals, points, self.config.channels):
+            raise ConfigError(f"{signals} fields at {points} points cannot be compared with values {tuple(values.shape)}")
+        at, targets = (None if x is None else x.to(self._dtype).contiguous() for x in (coords, values))
         changes = (self._padded(modulations), _NOTHING if tangent is None else self._padded(tangent))
         fields = {
             "signals": signals,
@@ -236,7 +242,7 @@ class NativePasses(FieldPasses):
         if shared is None or shared.coords is not coords:
             shared = _Shared(coords, *self._rows(points, 3))
             memory = [address(x) for x in (shared.h, shared.cosine, shared.product)]
-            self._library.share_first(self._network, Pass(**fields), *memory, 0, points)
+            self._library.share_first(self._network, Pass(**fields), *memory)
             self._shared = shared
         return shared
 
@@ -247,7 +253,7 @@ class NativePasses(FieldPasses):
     def _zeros(self, inputs: _Inputs, *, own: bool, dual: bool) -> _Sums:
         """Sums to begin with."""
         signals, width, config = inputs.fields["signals"], self._width, self.config
-        modulated = self.config.modulated_layers
+        modulated = config.modulated_layers
         zeros = lambda: Modulations(  # noqa: E731
             *(None if x is None else torch.zeros(signals, modulated, width) for x in inputs.modulations)
         )
@@ -296,12 +302,11 @@ class NativePasses(FieldPasses):
     def _add_own(self, inputs: _Inputs, sums: Sequence[_Sums], weight: float, into: Gradients) -> None:
         """Add weight times all cores' gradients in the parameters to those of the field."""
         own = {name: _sum([part.own[name] for part in sums]) for name in sums[0].own}
-        points = inputs.fields["points"]
         if "tail" in own:
             floats = self._library.tail_floats(self._network, Pass(**inputs.fields))
             fields = {name: address(tensor) for name, tensor in own.items()}
             record = Pass(**inputs.fields, **fields, scratch=address(self._space.take("scratch", floats)))
-            self._library.pass_tail(self._network, record, 0, points)
+            self._library.pass_tail(self._network, record)
         width, omegas = self.config.width, weight * self._all_omegas
         into["first_weight"].add_(own["first_weight_sum"][:, :width].mT, alpha=float(omegas[0]))
         into["hidden_weight"].add_(own["weight_sum"][:, :width, :width] * omegas[1:, None, None])

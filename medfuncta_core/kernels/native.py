@@ -33,7 +33,7 @@ _Long = ctypes.c_long
 
 
 class Network(ctypes.Structure):
-    """`Network` of passes.c; whoever fills it keeps the tensors."""
+    """`Network` of basics.h; whoever fills it keeps the tensors."""
 
     _fields_ = [
         *((name, _Long) for name in ("layers", "width", "coords", "channels", "first_modulated", "residual")),
@@ -42,7 +42,7 @@ class Network(ctypes.Structure):
 
 
 class Pass(ctypes.Structure):
-    """`Pass` of passes.c."""
+    """`Pass` of basics.h."""
 
     _fields_ = [
         *((name, _Long) for name in ("signals", "points", "rows")),
@@ -124,10 +124,11 @@ def _declare(found: ctypes.CDLL) -> ctypes.CDLL:
     found.scratch_floats.argtypes, found.scratch_floats.restype = [network, pass_, _Long], _Long
     for name in ("tape_floats", "tail_floats"):
         getattr(found, name).argtypes, getattr(found, name).restype = [network, pass_], _Long
-    for name in ("pass_values", "pass_gradient", "pass_hessian", "pass_tail"):
-        getattr(found, name).argtypes, getattr(found, name).restype = [network, pass_, _Long, _Long], None
-    found.pass_jacobian.argtypes = [network, pass_, _Floats, _Long, _Floats, _Long, _Long]
-    found.pass_jacobian.restype = None
-    found.share_first.argtypes = [network, pass_, _Floats, _Floats, _Floats, _Long, _Long]
-    found.share_first.restype = None
+    rest = {name: [_Long, _Long] for name in ("pass_values", "pass_gradient", "pass_hessian")} | {
+        "pass_jacobian": [_Floats, _Long, _Floats, _Long, _Long],
+        "share_first": [_Floats, _Floats, _Floats],
+        "pass_tail": [],
+    }
+    for name, types in rest.items():
+        getattr(found, name).argtypes, getattr(found, name).restype = [network, pass_, *types], None
     return found

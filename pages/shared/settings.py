@@ -57,7 +57,7 @@ def choose_settings(choice: Choice, more: Callable[[], None] = lambda: None) -> 
             format_func=METHODS.__getitem__,
             key=f"method-{choice.name}",
             help="Gradient descent takes the paper's plain steps. Gauss-Newton begins with them, then takes steps that use "
-            "the curvature: each costs several times as much and brings far more.",
+            "the curvature: each costs two to three times as much and brings far more.",
         )
         first, second, third = st.columns(3, gap="medium")
         steps = first.number_input(

@@ -151,7 +151,7 @@ def belonging_together(files: list[Any]) -> list[Any]:
 
 
 def _is_dicom(file: Any) -> bool:
-    return file.getvalue()[128:132] == b"DICM"
+    return bytes(file.getbuffer()[128:132]) == b"DICM"  # without a copy of it all
 
 
 def _upload(name: str, content: bytes, identity: str) -> Upload:

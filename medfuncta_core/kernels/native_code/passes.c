@@ -2,11 +2,11 @@
 
    The formulas and their names are those of fields/tiles.py and fields/duals.py, its twins in PyTorch; float32 throughout. Every
    product takes ROWS points at a time, and what follows it (modulation, sine and cosine, residual) is done while these lie in
-   the first cache. Rows are points, `width` numbers each, a multiple of PANEL; products read whole blocks of ROWS rows, so
-   buffers have room for the last one, and what stands in rows that are not points is never used.
+   the first cache. Rows are points, `width` numbers each, a multiple of PANEL; products read blocks of up to ROWS
+   rows, so buffers have room for the last one, and what stands in rows that are not points is never used.
 
-   Weights come in panels, (panels, inner, PANEL), which are read in order. No header is included and no library called, so that
-   a bare compiler is enough. */
+   Weights come in panels, (panels, inner, PANEL), which are read in order. No header but our own is included, so that a bare
+   compiler is enough. */
 
 #include "basics.h"
 
@@ -95,10 +95,10 @@ void pass_jacobian(const Network *f, const Pass *p, const float *omegas, long us
   }
 }
 
-/* The first layer, and the second one's product, at points that all signals share: rows [first, end), `first` whole blocks. */
-void share_first(const Network *f, const Pass *p, float *h, float *cosine, float *product, long first, long end) {
-  long width = f->width;
-  for (long i = first; i < end; i += ROWS) {
+/* The first layer, and the second one's product, at points that all signals share. */
+void share_first(const Network *f, const Pass *p, float *h, float *cosine, float *product) {
+  long width = f->width, end = p->points;
+  for (long i = 0; i < end; i += ROWS) {
     for (long r = i; r < smaller(i + ROWS, end); r++) {
       float *row = product + r * width;
       first_row(f, p->coords + r * f->coords, row);
@@ -108,12 +108,12 @@ void share_first(const Network *f, const Pass *p, float *h, float *cosine, float
   }
 }
 
-/* Gradients of the layers that signals share, from what all of them have left in the tail: rows [first, end), whole blocks. */
-void pass_tail(const Network *f, const Pass *p, long first, long end) {
+/* Gradients of the layers that signals share, from what all of them have left in the tail. */
+void pass_tail(const Network *f, const Pass *p) {
   long width = f->width, rows = p->rows < ROWS ? ROWS : p->rows / ROWS * ROWS;
   float *g_a = p->scratch, *panel = g_a + array_floats(f, rows);
-  for (long start = first; start < end; start += rows) {
-    long count = smaller(rows, end - start);
+  for (long start = 0; start < p->points; start += rows) {
+    long count = smaller(rows, p->points - start);
     for (long i = 0; i < count; i += ROWS) {
       long at = (start + i) * width, block = smaller(ROWS, count - i);
       pass_below(f, 1, block, p->tail + at, p->tail_g ? p->tail_g + at : 0, g_a + i * width);
