@@ -85,7 +85,8 @@ def test_native_meta_gradient_is_that_of_float64(
     monkeypatch.setattr("medfuncta_core.fields.native_passes.SMALLEST_SHARE", 1)
     coord_dim, channels, depth, width, signals, n = sizes
     field = random_field(depth, width, coord_dim, channels, switches)
-    drawn = torch.stack([torch.randperm(n)[: max(1, n // 2)] for _ in range(signals)])
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.stack([torch.randperm(n, generator=generator)[: max(1, n // 2)] for _ in range(signals)])
     indices: StepIndices = [None, drawn, None]
     for shared, tape_bytes in itertools.product((True, False), (0, 2**20)):
         context = points(signals, n, field, shared=shared)
@@ -97,8 +98,9 @@ def test_native_meta_gradient_is_that_of_float64(
         found = conduct(partial(meta_gradient, passes, context, indices, inner_lr=0.5))
         torch.testing.assert_close(found.loss.double(), expected.loss, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(found.latents.double(), expected.latents, rtol=1e-4, atol=1e-5)
-        for name, gradient in expected.gradients.items():
-            assert float((found.gradients[name] - gradient).norm() / gradient.norm()) < 3e-5, name
+        whole = torch.cat([gradient.flatten() for gradient in expected.gradients.values()]).norm()
+        for name, gradient in expected.gradients.items():  # a last bias may nearly cancel, in torch's float32 as well
+            assert float((found.gradients[name] - gradient).norm()) < 1e-5 * float(gradient.norm()) + 1e-6 * float(whole), name
 
 
 @pytest.mark.parametrize("switches", SWITCHES)
